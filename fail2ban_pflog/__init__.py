@@ -1,0 +1,3 @@
+"""fail2ban reads the BSD packet filter's log."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,38 @@
+"""The package's description; the tools' settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).resolve().parent
+VERSION = re.search(
+    r'^__version__ = "([^"]+)"$', (HERE / "fail2ban_pflog/__init__.py").read_text(), re.M
+).group(1)
+
+setup(
+    name="fail2ban-pflog",
+    version=VERSION,
+    description="fail2ban reads the BSD packet filter's log (pflog) directly",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="GPL-2.0-or-later",
+    python_requires=">=3.9",
+    packages=find_packages(include=["fail2ban_pflog", "fail2ban_pflog.*"]),
+    package_data={"fail2ban_pflog": ["py.typed"]},
+    install_requires=["pcapy-ng>=1.0.9"],
+    extras_require={"backtest": ["rich", "matplotlib"]},
+    entry_points={
+        "console_scripts": [
+            "fail2ban-pflog = fail2ban_pflog.cli:main",
+            "fail2ban-pflogd = fail2ban_pflog.asciilog:main",
+        ]
+    },
+    classifiers=[
+        "Environment :: No Input/Output (Daemon)",
+        "Intended Audience :: System Administrators",
+        "Operating System :: POSIX :: BSD",
+        "Programming Language :: Python :: 3",
+        "Topic :: System :: Networking :: Firewalls",
+    ],
+)

@@ -163,7 +163,6 @@ class Decoder:
 
     header: None until the first 24 bytes have come.
     offset: how many bytes of the stream were consumed as header and whole records.
-    pending: how many bytes of an unfinished record wait for the rest of it.
     """
 
     def __init__(self) -> None:
@@ -173,6 +172,7 @@ class Decoder:
 
     @property
     def pending(self) -> int:
+        """Bytes of an unfinished record that wait for the rest of it."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Record]:

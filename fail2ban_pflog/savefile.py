@@ -59,12 +59,14 @@ class Batch(NamedTuple):
     """What ``FileHeader.records`` found in one buffer.
 
     records: the whole records, oldest first.
+    lengths: how long each record's frame was before the snaplen cut it, in bytes.
     end: index in the buffer behind the last of them; the next read starts there.
     damage: why no record can start at ``end``, or None where there is none or it is
         only incomplete.
     """
 
     records: list[Record]
+    lengths: list[int]
     end: int
     damage: Optional[PflogError]
 
@@ -111,7 +113,8 @@ class FileHeader(NamedTuple):
         unpack = struct.Struct(self.byteorder + "IIII").unpack_from
         units, divisor = (1_000_000_000, 1000) if self.nanoseconds else (1_000_000, 1)
         records: list[Record] = []
-        append = records.append
+        lengths: list[int] = []
+        append, append_length = records.append, lengths.append
         size = len(buffer)
         body = start + RECORD_HEADER_SIZE
         while body <= size and len(records) < limit:
@@ -119,14 +122,15 @@ class FileHeader(NamedTuple):
             if caplen > MAX_CAPLEN or fraction >= units or not length:
                 damage = self._damage(seconds, fraction, caplen, length, size - start)
                 if damage:
-                    return Batch(records, start, damage)
+                    return Batch(records, lengths, start, damage)
             end = body + caplen
             if end > size:
                 break
             append((seconds, fraction // divisor if divisor > 1 else fraction, buffer[body:end]))
+            append_length(length)
             start = end
             body = start + RECORD_HEADER_SIZE
-        return Batch(records, start, None)
+        return Batch(records, lengths, start, None)
 
     def _damage(
         self, seconds: int, fraction: int, caplen: int, length: int, available: int

@@ -1,0 +1,36 @@
+"""The command line ``fail2ban-pflog``: one sub-command per module.
+
+A sub-command's module offers ``add_command(commands)``: it adds its own parser and
+sets ``run``, a function from the parsed arguments to the exit status, as its default.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from typing import Optional
+
+from . import __version__
+
+__all__ = ["main"]
+
+_COMMANDS = ("printer",)
+"""The modules of the sub-commands, in the order in which the help lists them."""
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run one sub-command; returns the exit status.
+
+    argv: the arguments without the program's name; the process's own by default.
+    """
+    parser = argparse.ArgumentParser(
+        prog="fail2ban-pflog", description="Read the BSD packet filter's log (pflog)."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        importlib.import_module(f"{__package__}.{name}").add_command(commands)
+    arguments = parser.parse_args(argv)
+    status: int = arguments.run(arguments)
+    return status

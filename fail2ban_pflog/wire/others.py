@@ -1,0 +1,306 @@
+"""The remaining protocols: what their own header says, nothing of what is inside.
+
+Where tcpdump would go on into another protocol (GRE, IP in IP) or into a routing
+protocol's data, the line ends, or has the generic form `` ip-proto-N LENGTH`` that
+tcpdump itself uses for protocols it does not know.
+"""
+
+from __future__ import annotations
+
+from .view import Endpoints, Text, Truncated, View
+
+__all__ = ["ah", "esp", "generic", "gre", "igmp", "ipcomp", "ospf", "sctp", "vrrp"]
+
+_MASK = 0xFFFF_FFFF
+
+
+def generic(protocol: int, length: int) -> Text:
+    """Print what is known of any protocol."""
+    yield f" ip-proto-{protocol} {length}"
+
+
+def esp(view: View, at: int, length: int) -> Text:
+    """Print ESP (RFC 4303)."""
+    view.layer = "esp"
+    if at + 8 >= view.end:
+        raise Truncated
+    yield f"ESP(spi=0x{view.u32(at):08x},seq=0x{view.u32(at + 4):x}), length {length}"
+
+
+def ah(view: View, at: int) -> Text:
+    """Print AH (RFC 4302)."""
+    view.layer = "ah"
+    yield "AH"
+    size = (view.u8(at + 1) + 2) * 4
+    yield "("
+    reserved = view.u16(at + 2)
+    if reserved:
+        yield f"reserved=0x{reserved:x}[MustBeZero],"
+    yield f"spi=0x{view.u32(at + 4):08x},"
+    yield f"seq=0x{view.u32(at + 8):x},"
+    yield "icv=0x"
+    for offset in range(at + 12, at + size):
+        yield f"{view.u8(offset):02x}"
+    yield "): "
+
+
+def ipcomp(view: View, at: int) -> Text:
+    """Print IPComp (RFC 3173)."""
+    view.layer = "ipcomp"
+    yield f"IPComp(cpi=0x{view.u16(at + 2):04x})"
+
+
+_GRE_CHECKSUM, _GRE_ROUTING, _GRE_KEY, _GRE_SEQUENCE, _GRE_ACK = (
+    0x8000,
+    0x4000,
+    0x2000,
+    0x1000,
+    0x80,
+)
+_GRE_PROTOCOLS = {
+    0x00FE: "GRE-OSI",
+    0x0800: "IPv4",
+    0x0806: "ARP",
+    0x6558: "TEB",
+    0x8035: "Reverse ARP",
+    0x809B: "Appletalk",
+    0x8100: "802.1Q",
+    0x8137: "IPX",
+    0x86DD: "IPv6",
+    0x880B: "PPP",
+    0x8847: "MPLS unicast",
+    0x8848: "MPLS multicast",
+    0x88A8: "802.1Q-QinQ",
+}
+
+
+def gre(view: View, at: int, length: int) -> Text:
+    """Print GRE (RFC 2784, 2890) and PPTP's (RFC 2637), without what they carry."""
+    view.layer = "gre"
+    end = at + length
+
+    def number(size: int) -> int:
+        nonlocal at
+        view.need(at, size)
+        if at + size > end:
+            raise Truncated
+        at += size
+        return int.from_bytes(view.raw(at - size, size), "big")
+
+    flags = number(2)
+    version = flags & 7
+    yield f"GREv{version}"
+    if version > 1:
+        yield " ERROR: unknown-version"
+        return
+    protocol = number(2)
+    if version == 0:
+        if flags & (_GRE_CHECKSUM | _GRE_ROUTING):
+            number(2)
+            yield f", off 0x{number(2):x}"
+        if flags & _GRE_KEY:
+            yield f", key=0x{number(4):x}"
+        if flags & _GRE_SEQUENCE:
+            yield f", seq {number(4)}"
+    else:
+        if flags & _GRE_KEY:
+            yield f", call {number(4) & 0xFFFF}"
+        if flags & _GRE_SEQUENCE:
+            yield f", seq {number(4)}"
+        if flags & _GRE_ACK:
+            yield f", ack {number(4)}"
+        if not flags & _GRE_SEQUENCE:
+            yield ", no-payload"
+    name = _GRE_PROTOCOLS.get(protocol, "unknown")
+    yield f", proto {name} (0x{protocol:04x}), length {length}"
+
+
+_IGMP_REPORTS = {0x12: "v1 report", 0x16: "v2 report", 0x17: "leave"}
+_IGMP_TRACES = {0x1E: "mresp", 0x1F: "mtrace"}
+
+
+def igmp(view: View, at: int, length: int) -> Text:
+    """Print IGMP of all versions (RFC 2236, 3376); of DVMRP and PIMv1 only the name."""
+    view.layer = "igmp"
+    kind = view.u8(at)
+    if kind == 0x11:
+        yield "igmp query"
+        yield from (
+            _igmp_query_3(view, at, length) if length >= 12 else _igmp_query(view, at, length)
+        )
+    elif kind in _IGMP_REPORTS:
+        yield f"igmp {_IGMP_REPORTS[kind]} {view.ip4(at + 4)}"
+        if kind == 0x12 and length != 8:
+            yield f" [len {length}]"
+    elif kind == 0x22:
+        yield "igmp v3 report"
+        if length < 16 or length & 3:
+            yield f" [invalid len {length}]"
+        else:
+            yield f", {view.u16(at + 6)} group record(s)"
+    elif kind == 0x13:
+        yield "igmp dvmrp"
+        if length < 8:
+            yield f" [len {length}]"
+    elif kind == 0x14:
+        yield "igmp pimv1"
+    elif kind in _IGMP_TRACES:
+        yield from _igmp_trace(view, at, length, _IGMP_TRACES[kind])
+    else:
+        yield f"igmp-{kind}"
+
+
+def _igmp_query(view: View, at: int, length: int) -> Text:
+    response = view.u8(at + 1)
+    yield " v2" if response else " v1"
+    if response not in (0, 100):
+        yield f" [max resp time {response}]"
+    if view.u32(at + 4):
+        yield f" [gaddr {view.ip4(at + 4)}]"
+    if length != 8:
+        yield f" [len {length}]"
+
+
+def _igmp_query_3(view: View, at: int, length: int) -> Text:
+    yield " v3"
+    if length & 3:
+        yield f" [invalid len {length}]"
+        return
+    code = view.u8(at + 1)
+    tenths = code if code < 128 else (code & 0x0F | 0x10) << ((code >> 4 & 7) + 3)
+    if code != 100:
+        lasts = f"{tenths * 0.1:.1f}s" if tenths < 600 else _period(tenths // 10)
+        yield " [max resp time "
+        yield f"{lasts}]"
+    if not view.u32(at + 4):
+        return
+    yield f" [gaddr {view.ip4(at + 4)}"
+    sources = view.u16(at + 10)
+    if sources:
+        if length < 12 + sources * 4:
+            yield " [invalid number of sources]"
+        else:
+            yield f", {sources} source(s)"
+    yield "]"
+
+
+def _igmp_trace(view: View, at: int, length: int, name: str) -> Text:
+    if length < 24:
+        yield f" [invalid len {length}]"
+        return
+    source, destination, reply_to = view.ip4(at + 8), view.ip4(at + 12), view.ip4(at + 16)
+    query = view.u32(at + 20) & 0xFFFFFF
+    yield f"{name} {query}: {source} to {destination} reply-to {reply_to}"
+    if view.u8(at + 16) >> 4 == 0xE:
+        yield f" with-ttl {view.u8(at + 20)}"
+
+
+def _period(seconds: int) -> str:
+    """Return seconds (at most an hour) as ``1h2m3s``."""
+    parts = ((seconds // 3600, "h"), (seconds % 3600 // 60, "m"), (seconds % 60, "s"))
+    return "".join(f"{count}{unit}" for count, unit in parts if count)
+
+
+_OSPF_TYPES = {
+    1: "Hello",
+    2: "Database Description",
+    3: "LS-Request",
+    4: "LS-Update",
+    5: "LS-Ack",
+}
+_OSPF_MD5, _OSPF_MD5_SIZE = 2, 16
+
+
+def ospf(view: View, at: int, length: int, ip_version: int) -> Text:
+    """Print the first words of OSPF."""
+    view.layer = "ospf3" if ip_version == 6 else "ospf2"
+    unknown = "packet type ({})" if ip_version == 6 else "LS-type {}"
+    if ip_version == 4 and view.u16(at + 14) == _OSPF_MD5:
+        length = (length - _OSPF_MD5_SIZE) & _MASK
+        view.end -= _OSPF_MD5_SIZE
+    kind = view.u8(at + 1)
+    name = _OSPF_TYPES.get(kind, "unknown " + unknown.format(kind))
+    yield f"OSPFv{view.u8(at)}, {name}, length {length}"
+
+
+_VRRP_AUTHENTICATION = {0: "none", 1: "simple", 2: "ah"}
+
+
+def vrrp(view: View, at: int, length: int, ttl: int) -> Text:
+    """Print VRRP (RFC 3768, 5798); CARP has its number and looks much the same."""
+    view.layer = "vrrp"
+    yield "VRRP"
+    first = view.u8(at)
+    version, kind = first >> 4, first & 0xF
+    name = "Advertisement" if kind == 1 else f"unknown type ({kind})"
+    yield f"v{version}, {name}"
+    if ttl != 255:
+        yield f", (ttl {ttl})"
+    if version not in (2, 3) or kind != 1:
+        return
+    yield f", vrid {view.u8(at + 1)}, prio {view.u8(at + 2)}"
+    if version == 2:
+        authentication = view.u8(at + 4)
+        yield f", authtype {_VRRP_AUTHENTICATION.get(authentication, f'#{authentication}')}"
+        yield f", intvl {view.u8(at + 5)}s, length {length}"
+    else:
+        yield f", intvl {view.u16(at + 4) & 0xFFF}cs, length {length}"
+
+
+_SCTP_CHUNKS = {
+    0x00: "DATA",
+    0x01: "INIT",
+    0x02: "INIT ACK",
+    0x03: "SACK",
+    0x04: "HB REQ",
+    0x05: "HB ACK",
+    0x06: "ABORT",
+    0x07: "SHUTDOWN",
+    0x08: "SHUTDOWN ACK",
+    0x09: "OP ERR",
+    0x0A: "COOKIE ECHO",
+    0x0B: "COOKIE ACK",
+    0x0C: "ECN ECHO",
+    0x0D: "ECN CWR",
+    0x0E: "SHUTDOWN COMPLETE",
+    0xC0: "FOR CUM TSN",
+    0xC1: "REL CTRL",
+    0xC2: "REL CTRL ACK",
+}
+_SCTP_INITS = (0x01, 0x02)
+
+
+def sctp(view: View, at: int, length: int, ip: Endpoints) -> Text:
+    """Print SCTP (RFC 4960): ports and the names of its chunks, of INIT the numbers too."""
+    view.layer = "sctp"
+    if length < 12:
+        yield f"truncated-sctp - {12 - length} bytes missing!"
+        return
+    view.need(at, 12)
+    yield f"{ip.source}.{view.u16(at)} > {ip.destination}.{view.u16(at + 2)}: sctp"
+    at, length = at + 12, length - 12
+    separator, count = " (", 0
+    while length:
+        count += 1
+        if length < 4:
+            yield f"{separator}{count}) [chunk descriptor cut off at end of packet]"
+            return
+        view.need(at, 4)
+        size = view.u16(at + 2)
+        if size < 4:
+            yield f"{separator}{count}) [Bad chunk length {size}, < size of chunk descriptor]"
+            return
+        padding = -size % 4
+        if length < size + padding:
+            yield f"{separator}{count}) [Bad chunk length {size}, > remaining data in packet]"
+            return
+        view.need(at, size)
+        kind = view.u8(at)
+        yield f"{separator}{count}) [{_SCTP_CHUNKS.get(kind, f'Unknown chunk type: 0x{kind:x}')}] "
+        if kind in _SCTP_INITS and size >= 20:
+            yield f"[init tag: {view.u32(at + 4)}] [rwnd: {view.u32(at + 8)}] "
+            yield f"[OS: {view.u16(at + 12)}] [MIS: {view.u16(at + 14)}] "
+            yield f"[init TSN: {view.u32(at + 16)}] "
+        view.need(at, size + padding)
+        at, length = at + size + padding, length - size - padding
+        separator = ", ("

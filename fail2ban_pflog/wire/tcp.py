@@ -1,0 +1,124 @@
+"""TCP: flags, numbers and options; never what it carries.
+
+Sequence numbers are relative, as tcpdump prints them without -S: the first segment
+with ACK of a conversation tells absolute numbers, those that follow count from it.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .tcp_options import options
+from .view import Endpoints, Text, Truncated, View
+
+__all__ = ["FLAG_TEXTS", "Conversations", "tcp"]
+
+TCP = 6
+HEADER_SIZE = 20
+FIN, SYN, RST, ACK, URG = 0x01, 0x02, 0x04, 0x10, 0x20
+_FLAGS = ("F", "S", "R", "P", ".", "U", "E", "W")
+
+FLAG_TEXTS = tuple(
+    "".join(name for bit, name in enumerate(_FLAGS) if flags >> bit & 1) or "none"
+    for flags in range(256)
+)
+"""Flag byte -> what stands between the brackets of ``Flags [S.]``."""
+
+_MASK = 0xFFFF_FFFF
+
+
+class Relative(NamedTuple):
+    """A segment's numbers as they are printed, and what its SACK blocks count from."""
+
+    seq: int
+    ack: int
+    sack_base: int
+
+
+class Conversations:
+    """Which numbers each TCP conversation started with.
+
+    Forgets all of them at ``MAX_CONVERSATIONS``: the numbers start absolute again,
+    which misleads nobody, and a flood of forged segments cannot fill memory.
+    """
+
+    MAX_CONVERSATIONS = 65_536
+
+    def __init__(self) -> None:
+        self._starts: dict[tuple[bytes, bytes, int, int], tuple[int, int]] = {}
+
+    def relate(
+        self, key: tuple[bytes, bytes], ports: tuple[int, int], seq: int, ack: int, flags: int
+    ) -> Relative:
+        """Return the relative numbers of a segment that has ACK set.
+
+        key: the addresses of source and destination.
+        """
+        source, destination = key
+        sport, dport = ports
+        reverse = sport > dport or (sport == dport and source > destination)
+        name = (
+            (destination, source, dport, sport) if reverse else (source, destination, sport, dport)
+        )
+        start = self._starts.get(name)
+        if start is None or flags & SYN:
+            if len(self._starts) >= self.MAX_CONVERSATIONS:
+                self._starts.clear()
+            before = (ack - 1) & _MASK
+            self._starts[name] = start = (before, seq) if reverse else (seq, before)
+        else:
+            own, peer = start[::-1] if reverse else start
+            seq, ack = (seq - own) & _MASK, (ack - peer) & _MASK
+        return Relative(seq, ack, start[0] if reverse else start[1])
+
+
+def tcp(view: View, at: int, length: int, ip: Endpoints, conversations: Conversations) -> Text:
+    """Print a segment of ``length`` bytes, as the IP header tells it, from ``at``."""
+    view.layer = "tcp"
+    if not view.has(at, 4):
+        yield f"{ip.source} > {ip.destination}:"
+        raise Truncated
+    sport, dport = view.u16(at), view.u16(at + 2)
+    if ip.protocol == TCP:
+        yield f"{ip.source}.{sport} > {ip.destination}.{dport}: "
+    else:
+        yield f"{sport} > {dport}: "
+    view.need(at, HEADER_SIZE)
+    header = (view.u8(at + 12) >> 4) * 4
+    if header < HEADER_SIZE:
+        rest = (length - header) & _MASK
+        yield f" tcp {rest} [bad hdr length {header} - too short, < {HEADER_SIZE}]"
+        return
+    seq, ack, flags = view.u32(at + 4), view.u32(at + 8), view.u8(at + 13)
+    yield f"Flags [{FLAG_TEXTS[flags]}]"
+    sack_base = 0
+    if flags & ACK:
+        seq, ack, sack_base = conversations.relate(ip.key, (sport, dport), seq, ack, flags)
+    if header > length:
+        yield f" [bad hdr length {header} - too long, > {length}]"
+        return
+    length -= header
+    if length > 0:
+        yield f", seq {seq}:{(seq + length) & _MASK}"
+    elif flags & (SYN | FIN | RST):
+        yield f", seq {seq}"
+    if flags & ACK:
+        yield f", ack {ack}"
+    yield f", win {view.u16(at + 14)}"
+    if flags & URG:
+        yield f", urg {view.u16(at + 18)}"
+    if header > HEADER_SIZE:
+        yield ", options ["
+        whole = yield from options(view, at + HEADER_SIZE, at + header, flags, sack_base, length)
+        if not whole:
+            return
+        yield "]"
+    yield f", length {length}"
+    if not length:
+        return
+    if not view.has(at, header):
+        yield f" [remaining caplen({view.end - at}) < header length({header})]"
+        raise Truncated
+    if flags & RST and not view.has(at + header, length):
+        # tcpdump takes this for a cut in the options, whose bracket it closes thus.
+        yield f" [|{view.layer}]" + (">" if header > HEADER_SIZE else "")

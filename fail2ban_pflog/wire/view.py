@@ -1,0 +1,122 @@
+"""The captured bytes of one packet, read with every length checked.
+
+Offsets count from the start of the frame.  ``end`` is where the bytes end that a
+decoder may read: the end of the capture, or of the IP packet where that is sooner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import NamedTuple
+
+__all__ = ["Endpoints", "Text", "Truncated", "View", "address"]
+
+Text = Iterator[str]
+"""The pieces of a line, in order."""
+
+MAX_ADDRESSES = 65_536
+"""How many addresses' texts are kept; a flood of forged sources must not fill memory."""
+
+
+class Truncated(Exception):  # noqa: N818 - no error: the snaplen's usual effect
+    """A field lies behind the end of the captured bytes."""
+
+
+class View:
+    """The bytes of a frame up to ``end``, and what the decoders have in common.
+
+    layer: which protocol is being read, as `` [|layer]`` will name it.
+    """
+
+    __slots__ = ("data", "end", "layer")
+
+    def __init__(self, data: bytes, end: int, layer: str) -> None:
+        self.data = data
+        self.end = end
+        self.layer = layer
+
+    def has(self, at: int, count: int) -> bool:
+        """Tell whether ``count`` bytes from ``at`` may be read."""
+        return at + count <= self.end
+
+    def need(self, at: int, count: int) -> None:
+        """Raise Truncated unless ``count`` bytes from ``at`` may be read."""
+        if at + count > self.end:
+            raise Truncated
+
+    def raw(self, at: int, count: int) -> bytes:
+        """``count`` bytes; raises Truncated, as all of these do."""
+        if at + count > self.end:
+            raise Truncated
+        return self.data[at : at + count]
+
+    def u8(self, at: int) -> int:
+        """Read an unsigned byte."""
+        if at >= self.end:
+            raise Truncated
+        return self.data[at]
+
+    def u16(self, at: int) -> int:
+        """Read an unsigned number of 2 bytes in network order."""
+        return int.from_bytes(self.raw(at, 2), "big")
+
+    def u32(self, at: int) -> int:
+        """Read an unsigned number of 4 bytes in network order."""
+        return int.from_bytes(self.raw(at, 4), "big")
+
+    def u64(self, at: int) -> int:
+        """Read an unsigned number of 8 bytes in network order."""
+        return int.from_bytes(self.raw(at, 8), "big")
+
+    def ip4(self, at: int) -> str:
+        """Read an IPv4 address as text."""
+        return address(self.raw(at, 4))
+
+    def ip6(self, at: int) -> str:
+        """Read an IPv6 address as text."""
+        return address(self.raw(at, 16))
+
+
+class Endpoints(NamedTuple):
+    """What a transport protocol wants to know of the IP header around it.
+
+    protocol: the IP header's own protocol or next header; where it is not the
+    transport's, other headers lie between and the addresses were printed before them.
+    """
+
+    version: int
+    source: str
+    destination: str
+    protocol: int
+    ttl: int
+    key: tuple[bytes, bytes]
+
+
+@lru_cache(MAX_ADDRESSES)
+def address(raw: bytes) -> str:
+    """Return the text of an IPv4 (4 bytes) or IPv6 (16 bytes) address, as tcpdump writes it."""
+    if len(raw) == 4:
+        return "{}.{}.{}.{}".format(*raw)
+    if not any(raw[:10]) and (
+        raw[10:12] == b"\xff\xff" or (raw[10:12] == b"\0\0" and any(raw[12:14]))
+    ):
+        mapped = "ffff:" if raw[10] else ""
+        return "::{}{}.{}.{}.{}".format(mapped, *raw[12:])
+    words = [f"{raw[i] << 8 | raw[i + 1]:x}" for i in range(0, 16, 2)]
+    start, count = _longest_zero_run(words)
+    if count < 2:
+        return ":".join(words)
+    return ":".join(words[:start]) + "::" + ":".join(words[start + count :])
+
+
+def _longest_zero_run(words: list[str]) -> tuple[int, int]:
+    """(index, count) of the first longest run of zeros."""
+    best = (0, 0)
+    start = 0
+    for index, word in enumerate([*words, "end"]):
+        if word != "0":
+            if index - start > best[1]:
+                best = (start, index - start)
+            start = index + 1
+    return best

@@ -1,0 +1,76 @@
+"""Find where a record starts in the middle of a savefile.
+
+Two need it: a follower that met a damaged record, and one that looks for the first
+packet of the last minutes in a file of a gigabyte without reading it all.
+
+A place counts as a record when its 16 bytes make sense, a pflog header of the same
+length as the file's other frames stands behind them, and the records that it chains
+to make sense as well.  A packet's payload is the attacker's: where a frame is long
+enough to hold a whole forged record, ``can_be_forged`` says so and nobody jumps.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Optional
+
+from .savefile import MAX_CAPLEN, RECORD_HEADER_SIZE, FileHeader
+
+__all__ = ["can_be_forged", "find_record"]
+
+CHAIN = 8
+"""How many records in a row must make sense (fewer where the buffer ends)."""
+
+IP_HEADER = 20
+"""Bytes of a packet that no sender can shape freely."""
+
+_SHORTEST_FRAME = 48  # the oldest pflog header, padded
+_LENGTHS = rb"\x2d\x3d-\x40\x45\x64"  # of the pflog headers that systems write
+_FAMILIES = b"\x02\x18\x1c\x1e"  # AF_INET and the three systems' AF_INET6
+
+
+def can_be_forged(snaplen: int, header_length: int) -> bool:
+    """Whether a frame of this snaplen has room for a record inside its payload.
+
+    header_length: byte 0 of the file's frames.
+    """
+    padded = (header_length + 3) & ~3
+    return snaplen >= padded + IP_HEADER + RECORD_HEADER_SIZE + padded
+
+
+def find_record(
+    file_header: FileHeader, buffer: bytes, start: int = 0, header_length: Optional[int] = None
+) -> Optional[int]:
+    """Index of the first place at or behind ``start`` where a record begins, or None.
+
+    header_length: byte 0 of the file's other frames, where one is known.
+    """
+    lengths = (
+        b"\x2d\x3d-\x40\x45\x64" if header_length is None else re.escape(bytes((header_length,)))
+    )
+    frame_start = re.compile(
+        b"(?=[" + lengths + b"][" + _FAMILIES + rb"][\x00-\x1f][\x00-\x1f][!-~])", re.DOTALL
+    )
+    for match in frame_start.finditer(buffer, start + RECORD_HEADER_SIZE):
+        at = match.start() - RECORD_HEADER_SIZE
+        if _chains(file_header, buffer, at):
+            return at
+    return None
+
+
+def _chains(file_header: FileHeader, buffer: bytes, at: int) -> bool:
+    units = 1_000_000_000 if file_header.nanoseconds else 1_000_000
+    most = min(MAX_CAPLEN, file_header.snaplen) or MAX_CAPLEN
+    read = struct.Struct(file_header.byteorder + "IIII").unpack_from
+    for _ in range(CHAIN):
+        body = at + RECORD_HEADER_SIZE
+        if body + 2 > len(buffer):
+            return True
+        _, fraction, caplen, length = read(buffer, at)
+        if fraction >= units or not _SHORTEST_FRAME <= caplen <= most or length < caplen:
+            return False
+        if buffer[body + 1] not in _FAMILIES:
+            return False
+        at = body + caplen
+    return True

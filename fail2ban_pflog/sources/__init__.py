@@ -1,0 +1,22 @@
+"""Where records come from.
+
+    reader   one open savefile, plain or compressed, read from an offset
+    rotated  the savefile's rotated companions, oldest first
+    follow   a savefile that grows, shrinks and is rotated
+    live     the interface pflog0, through pcapy-ng
+    overlap  a savefile and the interface together, each packet once
+    bpf      packet filter expressions, checked with libpcap's own words
+
+A source never raises for what happens outside of it: ``read()`` gives records or
+nothing, ``state`` says in words what it is doing, and what an administrator should
+know goes once to ``tell(level, message)``.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+__all__ = ["Tell"]
+
+Tell = Callable[[int, str], None]
+"""tell(level, message): a level of the logging module, a message for administrators."""

@@ -1,0 +1,321 @@
+"""Follow a savefile that grows, shrinks and is rotated; deliver each record once.
+
+A chain of open files is read from the oldest to the newest; the last is the file that
+has the path's name.  A file is done when a newer one has got its savefile header, for
+pflogd writes that after it closed the old file, and when one more read found nothing:
+so the packets that pflogd appends between newsyslog's rename and its HUP are read.
+What was renamed in between is found by inode or, once compressed, by identity.
+
+After a truncation the rest is read from the copy, if one was made (copy-and-truncate).
+The place is (identity, offset); whoever keeps it gives it back through ``recall``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from pathlib import Path
+from typing import Callable, Optional
+
+from ..errors import PflogError
+from ..savefile import Record
+from . import Tell
+from .reader import SavefileReader
+from .rotated import rotated
+
+__all__ = ["Follower", "Place"]
+
+Place = tuple[str, int]
+"""(identity of the file, offset of its next record)."""
+
+MAX_FILES = 64
+"""Rotated files held open at once; more than any rotation keeps."""
+
+
+class Follower:
+    """Follow the savefile at ``path``.
+
+    path: the file; it may be missing and come later.
+    tell: called once for each thing that an administrator should know.
+    since: packets older than this (seconds since the epoch) are passed over until the
+        end was reached once; infinity begins at the end.
+    recall: gives the offset that was saved for an identity, or None.
+
+    state: what it is doing, in words.
+    damaged: how many damaged places were met.
+    skipped: how many packets were passed over because of ``since``.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        tell: Tell,
+        *,
+        since: Optional[float] = None,
+        recall: Callable[[str], Optional[int]] = lambda _identity: None,
+    ) -> None:
+        self.path = path
+        self.state = "starting"
+        self.damaged = 0
+        self.skipped = 0
+        self._tell = tell
+        self._since = since
+        self._recall = recall
+        self._chain: deque[SavefileReader] = deque()  # oldest first; [0] is being read
+        self._started = False
+        self._seen: object = None  # what stat said when there was nothing more to read
+        self._problems: dict[Path, str] = {}  # told, and not over yet
+        self._closing: Optional[SavefileReader] = None  # is read a last time
+        self._newest = 0.0  # time of the newest record delivered
+
+    def close(self) -> None:
+        """Close all files."""
+        for reader in self._chain:
+            reader.close()
+        self._chain.clear()
+        self._started = False
+        self.state = "stopped"
+
+    @property
+    def place(self) -> Optional[Place]:
+        """Where reading will go on; None before a file was opened."""
+        if not self._chain:
+            return None
+        return self._chain[0].identity, self._chain[0].offset
+
+    @property
+    def byteorder(self) -> str:
+        """``<`` or ``>``: byte order of the file that the last records came from."""
+        return self._chain[0].byteorder if self._chain else ""
+
+    def read(self) -> list[Record]:
+        """The next records, oldest first; [] when there is nothing more by now."""
+        try:
+            return self._read()
+        except (OSError, PflogError) as error:
+            self._report(error)
+            return []
+
+    def _read(self) -> list[Record]:
+        seen = self._stat()
+        if seen is not None and seen == self._seen:
+            return []
+        if not self._started:
+            self._start()
+        while self._chain:
+            records = self._read_file(self._chain[0])
+            if records:
+                if self._since is not None:
+                    records = self._drop_old(records)
+                    if not records:
+                        continue
+                self._newest = max(self._newest, records[-1][0] + records[-1][1] / 1e6)
+                return records
+            if not self._advance():
+                break
+        # The stat is from before the reads: what came in between is seen next time.
+        self._seen = seen
+        if not self._chain:
+            self._started = False
+            self.state = f"waiting for {self.path}"
+        return []
+
+    def _read_file(self, reader: SavefileReader) -> list[Record]:
+        damaged, offset = reader.damage is not None, reader.offset
+        try:
+            records = reader.read()
+            if records and not reader.is_same_content:
+                reader.offset = offset  # truncated and grown again: these are other records
+                return []
+        except (OSError, PflogError) as error:
+            self._report(error, reader.path)
+            return []
+        if reader.damage is not None and not damaged:
+            self.damaged += 1
+            self._tell(
+                logging.WARNING,
+                f"{reader.path}: damaged at offset {reader.offset}: {reader.damage.reason}; "
+                "looking for the next record behind it",
+            )
+            return self._read_file(reader)
+        if damaged and reader.damage is None:
+            self._tell(logging.WARNING, f"{reader.path}: going on before offset {reader.offset}")
+        if records or reader.header is not None:
+            self._problems.pop(reader.path, None)
+            self.state = "following" if len(self._chain) == 1 else f"reading {reader.path}"
+        return records
+
+    # -- the chain of files ------------------------------------------------------------
+
+    def _start(self) -> None:
+        """Open the file, and the older ones that hold what was not read yet."""
+        files = self._open([*rotated(self.path)[-MAX_FILES:], self.path])
+        begin = self._recalled(files)
+        if begin is None:
+            begin = self._first_needed(files)
+        for reader in files[:begin]:
+            reader.close()
+        self._chain = deque(files[begin:])
+        self._started = True
+        if self._since is not None:
+            for reader in self._chain:
+                try:
+                    reader.seek_time(self._since)
+                except (OSError, PflogError) as error:
+                    self._report(error, reader.path)
+
+    def _recalled(self, files: list[SavefileReader]) -> Optional[int]:
+        """Index of the file that the saved place is in; sets that file's offset."""
+        for index in reversed(range(len(files))):
+            reader = files[index]
+            for identity in (reader.identity, reader.empty_identity):
+                offset = self._recall(identity) if identity else None
+                if offset:
+                    reader.offset = offset
+                    return index
+        return None
+
+    def _first_needed(self, files: list[SavefileReader]) -> int:
+        """Index of the oldest file that may hold packets not older than ``since``."""
+        begin = max(0, len(files) - 1)
+        if self._since is None:
+            return begin
+        while begin > 0:
+            try:
+                first = files[begin].first_time()
+            except (OSError, PflogError):
+                break
+            if first is not None and first < self._since:
+                break
+            begin -= 1
+        return begin
+
+    def _advance(self) -> bool:
+        """At the end of the file being read: is there anything to go on with?"""
+        reader = self._chain[0]
+        if not reader.is_same_content:
+            self._truncated(reader)
+            return True
+        self._find_newer()
+        if len(self._chain) == 1:
+            if reader.header is not None:
+                self._since = None
+            return False
+        if not any(self._has_header(newer) for newer in list(self._chain)[1:]):
+            return False
+        if self._closing is not reader:
+            self._closing = reader  # pflogd has closed it: one more read sees all of it
+            return True
+        if reader.is_cut:
+            self._tell(
+                logging.WARNING,
+                f"{reader.path}: ended within a record at offset {reader.offset}; "
+                "what is there of it cannot be read",
+            )
+        self._chain.popleft().close()
+        return True
+
+    def _has_header(self, reader: SavefileReader) -> bool:
+        try:
+            return reader.load_header()
+        except (OSError, PflogError) as error:
+            self._report(error, reader.path)
+            return False
+
+    def _find_newer(self) -> None:
+        """Append the files to the chain that came after its newest one."""
+        try:
+            stat = self.path.stat()
+        except OSError:
+            self.state = f"waiting for {self.path}, which is gone; its last file is still read"
+            return
+        known = [reader.inode for reader in self._chain]
+        if (stat.st_dev, stat.st_ino) in known:
+            return
+        names = [*rotated(self.path)[-MAX_FILES:], self.path]
+        files = self._open(names)
+        identities = {reader.identity for reader in self._chain} - {""}
+        newest = -1
+        for index, file in enumerate(files):  # compressed meanwhile: another inode
+            if file.inode in known or file.identity in identities:
+                newest = index
+        if newest < 0:  # its name is gone: the packets' own times tell what came later
+            fresh = [file for file in files[:-1] if self._is_later(file)] + files[-1:]
+        else:
+            fresh = files[newest + 1 :]
+        for file in files:
+            if file in fresh:
+                self._chain.append(file)
+            else:
+                file.close()
+
+    def _is_later(self, file: SavefileReader) -> bool:
+        try:
+            first = file.first_time()
+        except (OSError, PflogError):
+            return False
+        return first is not None and first > self._newest
+
+    def _truncated(self, reader: SavefileReader) -> None:
+        """The open file lost what had been read: go on in its copy, then from its start."""
+        if reader.keeps_prefix:
+            reader.rewind()
+            return
+        self._tell(logging.INFO, f"{reader.path}: was truncated; reading it from its start")
+        copies: list[SavefileReader] = []
+        for file in self._open(rotated(self.path)[-MAX_FILES:]):
+            if copies:
+                copies.append(file)
+            elif reader.known_identity and file.identity == reader.known_identity:
+                file.offset = reader.offset
+                copies.append(file)
+            else:
+                file.close()
+        reader.restart()
+        self._chain.extendleft(reversed(copies))
+
+    def _open(self, paths: list[Path]) -> list[SavefileReader]:
+        files = []
+        for path in paths:
+            try:
+                files.append(SavefileReader.open(path))
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._report(error, path)
+        return files
+
+    # -- details -----------------------------------------------------------------------
+
+    def _stat(self) -> object:
+        """What changes when there may be something to read; None to read in any case."""
+        if len(self._chain) != 1:
+            return None
+        try:
+            stat = self.path.stat()
+            named: object = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+        except OSError:
+            named = "missing"
+        return named, self._chain[0].inode, self._chain[0].size
+
+    def _drop_old(self, records: list[Record]) -> list[Record]:
+        since = self._since
+        assert since is not None
+        kept = [record for record in records if record[0] + record[1] / 1e6 >= since]
+        self.skipped += len(records) - len(kept)
+        return kept
+
+    def _report(self, error: Exception, path: Optional[Path] = None) -> None:
+        """Tell a problem once, and put it in the state until it is over."""
+        if isinstance(error, OSError) and error.strerror:
+            what = error.strerror
+        elif isinstance(error, PflogError):
+            what = error.reason
+        else:
+            what = str(error)
+        path = path or self.path
+        if path == self.path:
+            self.state = f"idle because {what}; waiting for the file to be replaced"
+        if self._problems.get(path) != what:
+            self._problems[path] = what
+            self._tell(logging.ERROR, f"{path}: {what}")

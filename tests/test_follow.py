@@ -1,0 +1,349 @@
+"""Following a savefile: every record once, whatever happens to the file."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from fail2ban_pflog.sources.follow import Follower
+from tests.pflogs import (
+    Pflogd,
+    newsyslog,
+    number_of,
+    numbered,
+    record,
+    savefile_header,
+    syn,
+)
+
+NOW = 1_780_000_000.0
+
+
+class Reader:
+    """A follower with a memory: what it told, what it delivered, its saved places."""
+
+    def __init__(self, path: Path, **options: object) -> None:
+        self.path = path
+        self.told: list[str] = []
+        self.numbers: list[int] = []
+        self.saved: dict[str, int] = {}
+        self.start(**options)
+
+    def start(self, **options: object) -> None:
+        self.follower = Follower(
+            self.path, lambda _level, message: self.told.append(message), **options
+        )
+
+    def resume(self) -> None:
+        """What a restarted fail2ban does: only the last saved place is known."""
+        if place := self.follower.place:
+            self.saved = dict([place])
+        self.follower.close()
+        self.start(recall=self.saved.get)
+
+    def poll(self) -> list[int]:
+        """All that there is now."""
+        new = []
+        while records := self.follower.read():
+            new += [number_of(frame) for _, _, frame in records]
+        self.numbers += new
+        return new
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pflog"
+
+
+def packets(numbers: range) -> bytes:
+    return b"".join(numbered(NOW + number, number) for number in numbers)
+
+
+def test_follows_a_growing_file(path: Path) -> None:
+    """Records come as they are appended, each once; half a record waits for its rest."""
+    path.write_bytes(savefile_header() + packets(range(3)))
+    reader = Reader(path)
+    assert reader.poll() == [0, 1, 2]
+    assert reader.poll() == []
+    with path.open("ab") as file:
+        more = packets(range(3, 5))
+        file.write(more[:-30])
+        file.flush()
+        assert reader.poll() == [3]
+        file.write(more[-30:])
+    assert reader.poll() == [4]
+    assert reader.told == []
+    assert reader.follower.state == "following"
+
+
+@pytest.mark.parametrize("cut", range(1, 24))
+def test_header_cut_in_two(path: Path, cut: int) -> None:
+    """A file whose header is not whole yet is waited for, without a word."""
+    path.write_bytes(savefile_header()[:cut])
+    reader = Reader(path)
+    assert reader.poll() == []
+    path.write_bytes(savefile_header() + packets(range(1)))
+    assert reader.poll() == [0]
+    assert reader.told == []
+
+
+def test_rotation_as_newsyslog_does_it(path: Path) -> None:
+    """What pflogd appends to the renamed file until its HUP comes before the new file."""
+    pflogd = Pflogd(path)
+    reader = Reader(path)
+    pflogd.write(packets(range(2)))
+    assert reader.poll() == [0, 1]
+    newsyslog(path)
+    assert reader.poll() == []
+    pflogd.write(packets(range(2, 4)))
+    assert reader.poll() == [2, 3]
+    pflogd.write(packets(range(4, 5)))
+    pflogd.hup()
+    pflogd.write(packets(range(5, 6)))
+    assert reader.poll() == [4, 5]
+    pflogd.close()
+
+
+def test_two_rotations_between_two_reads(path: Path) -> None:
+    """A file that came and went between two reads is read too."""
+    pflogd = Pflogd(path)
+    reader = Reader(path)
+    reader.poll()
+    for begin in range(0, 9, 3):
+        pflogd.write(packets(range(begin, begin + 3)))
+        newsyslog(path)
+        pflogd.hup()
+    pflogd.write(packets(range(9, 10)))
+    pflogd.close()
+    assert reader.poll() == list(range(10))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "compress"),
+    [("", bytes), (".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)],
+)
+def test_file_replaced_while_nobody_read(path: Path, suffix: str, compress: object) -> None:
+    """After a restart the rest of the old file is read first, also when compressed."""
+    pflogd = Pflogd(path)
+    pflogd.write(packets(range(4)))
+    reader = Reader(path)
+    reader.poll()
+    pflogd.write(packets(range(4, 6)))
+    newsyslog(path)
+    pflogd.hup()
+    pflogd.write(packets(range(6, 8)))
+    old = path.with_name("pflog.0")
+    data = old.read_bytes()
+    old.unlink()
+    path.with_name("pflog.0" + suffix).write_bytes(compress(data))
+    reader.resume()
+    assert reader.poll() == [4, 5, 6, 7]
+    pflogd.close()
+
+
+def test_first_start_looks_back_over_a_rotation(path: Path) -> None:
+    """Without a saved place, packets younger than findtime in pflog.0 are read first."""
+    path.with_name("pflog.1").write_bytes(savefile_header() + packets(range(0, 3)))
+    path.with_name("pflog.0").write_bytes(savefile_header() + packets(range(3, 6)))
+    path.write_bytes(savefile_header() + packets(range(6, 8)))
+    reader = Reader(path, since=NOW + 4)
+    assert reader.poll() == [4, 5, 6, 7]
+
+
+def test_copy_and_truncate(path: Path) -> None:
+    """After a truncation the rest is read from the copy, then the file from its start."""
+    pflogd = Pflogd(path)
+    reader = Reader(path)
+    pflogd.write(packets(range(3)))
+    reader.poll()
+    pflogd.write(packets(range(3, 5)))
+    path.with_name("pflog.0").write_bytes(path.read_bytes())
+    path.write_bytes(b"")
+    pflogd.hup()
+    pflogd.write(packets(range(5, 20)))
+    assert reader.poll() == list(range(3, 20))
+    pflogd.close()
+
+
+def test_truncated_under_a_writer_that_was_not_told(path: Path) -> None:
+    """Records that are appended without a new header are read with the old one."""
+    pflogd = Pflogd(path)
+    reader = Reader(path)
+    pflogd.write(packets(range(9)))
+    reader.poll()
+    path.with_name("pflog.0").write_bytes(path.read_bytes())
+    path.write_bytes(b"")
+    reader.poll()
+    pflogd.write(packets(range(9, 12)))
+    assert reader.poll() == [9, 10, 11]
+    pflogd.close()
+
+
+def test_remove_and_create(path: Path) -> None:
+    """A removed file is read to its end, then the one that took its place."""
+    path.write_bytes(savefile_header() + packets(range(2)))
+    reader = Reader(path)
+    reader.poll()
+    with path.open("ab") as file:
+        file.write(packets(range(2, 4)))
+    path.unlink()
+    assert reader.poll() == [2, 3]
+    assert "gone" in reader.follower.state
+    path.write_bytes(savefile_header() + packets(range(4, 6)))
+    assert reader.poll() == [4, 5]
+
+
+def test_shrinks_by_part_of_a_record(path: Path) -> None:
+    """pflogd takes a failed write back: nothing is lost and nothing is read twice."""
+    path.write_bytes(savefile_header() + packets(range(2)) + packets(range(2, 3))[:50])
+    reader = Reader(path)
+    assert reader.poll() == [0, 1]
+    path.write_bytes(savefile_header() + packets(range(2)))
+    assert reader.poll() == []
+    path.write_bytes(savefile_header() + packets(range(4)))
+    assert reader.poll() == [2, 3]
+    assert reader.told == []
+
+
+def test_damaged_record(path: Path) -> None:
+    """A damaged place is told once with its offset; the next plausible record goes on."""
+    good = packets(range(2))
+    path.write_bytes(savefile_header() + good + b"\xff" * 77 + packets(range(2, 6)))
+    reader = Reader(path)
+    assert reader.poll() == [0, 1, 2, 3, 4, 5]
+    assert len(reader.told) == 2
+    assert f"damaged at offset {24 + len(good)}" in reader.told[0]
+    assert reader.follower.damaged == 1
+
+
+def test_hole_of_zeros(path: Path) -> None:
+    """A hole that a crash left in the file is jumped over."""
+    path.write_bytes(savefile_header() + packets(range(2)) + bytes(4096) + packets(range(2, 4)))
+    assert Reader(path).poll() == [0, 1, 2, 3]
+
+
+def test_damage_without_end(path: Path) -> None:
+    """Where no record follows, the file is waited for; what is appended later is found."""
+    path.write_bytes(savefile_header() + packets(range(1)) + b"\xff" * 300_000)
+    reader = Reader(path)
+    assert reader.poll() == [0]
+    assert reader.poll() == []
+    assert len(reader.told) == 1
+    with path.open("ab") as file:
+        file.write(packets(range(1, 4)))
+    assert reader.poll() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"newsyslog[1]: logfile turned over\n" + bytes(30), "no savefile"),
+        (savefile_header(linktype=1), "link type 1 "),
+        (savefile_header(linktype=17), "OpenBSD 3.3"),
+        (b"\x0a\x0d\x0d\x0a" + bytes(40), "pcapng"),
+    ],
+)
+def test_foreign_file(path: Path, content: bytes, word: str) -> None:
+    """A file that is no pflog savefile is named once; a good one in its place is read."""
+    path.write_bytes(content)
+    reader = Reader(path)
+    assert reader.poll() == []
+    assert reader.poll() == []
+    assert len(reader.told) == 1
+    assert str(path) in reader.told[0]
+    assert word in reader.told[0]
+    assert "idle because" in reader.follower.state
+    path.unlink()
+    path.write_bytes(savefile_header() + packets(range(2)))
+    assert reader.poll() == [0, 1]
+
+
+def test_waits_for_a_missing_file(path: Path) -> None:
+    """A file that does not exist yet is picked up when it comes."""
+    reader = Reader(path)
+    assert reader.poll() == []
+    assert reader.follower.state == f"waiting for {path}"
+    path.write_bytes(savefile_header() + packets(range(1)))
+    assert reader.poll() == [0]
+
+
+def test_tail_begins_at_the_end(path: Path) -> None:
+    """With since = infinity only what is appended later is delivered."""
+    path.write_bytes(savefile_header() + packets(range(5)))
+    reader = Reader(path, since=math.inf)
+    assert reader.poll() == []
+    with path.open("ab") as file:
+        file.write(packets(range(5, 6)))
+    assert reader.poll() == [5]
+
+
+def test_search_by_time_delivers_exactly_what_is_young(path: Path) -> None:
+    """The search jumps over most of a large file and misses no young packet."""
+    path.write_bytes(savefile_header() + packets(range(20_000)))
+    reader = Reader(path, since=NOW + 19_990)
+    assert reader.poll() == list(range(19_990, 20_000))
+    assert reader.follower.skipped < 1000
+
+
+def test_payload_cannot_forge_a_record(path: Path) -> None:
+    """With a snaplen that leaves room for a forged record, the search reads it all."""
+    forged = numbered(NOW - 10_000, 666) * 8
+    big = record(NOW, syn("192.0.2.1", 1, 1) + forged)
+    path.write_bytes(savefile_header(snaplen=65535) + big * 300)
+    assert set(Reader(path, since=NOW - 1).poll()) == {1}
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_life_of_a_savefile(path: Path, seed: int) -> None:
+    """Rotations, copies, failed writes and restarts in any order: every packet once."""
+    dice = random.Random(seed)
+    pflogd = Pflogd(path)
+    reader = Reader(path)
+    reader.poll()
+    written = 0
+    for _ in range(300):
+        step = dice.randrange(10)
+        if step < 4:
+            count = dice.randrange(1, 5)
+            data = packets(range(written, written + count))
+            cut = dice.randrange(len(data))
+            pflogd.write(data[:cut])
+            if dice.random() < 0.3:
+                reader.poll()
+            pflogd.write(data[cut:])
+            written += count
+        elif step == 4:
+            newsyslog(path)
+            if dice.random() < 0.5:
+                reader.poll()
+            pflogd.write(packets(range(written, written + 1)))
+            written += 1
+            if dice.random() < 0.5:
+                reader.poll()
+            pflogd.hup()
+        elif step == 5:
+            size = path.stat().st_size
+            pflogd.write(packets(range(written, written + 1))[:40])
+            if dice.random() < 0.5:
+                reader.poll()
+            with path.open("r+b") as file:
+                file.truncate(size)
+        elif step == 6:
+            newest = path.with_name("pflog.0")
+            if newest.exists():
+                data = newest.read_bytes()
+                path.with_name("pflog.0.bz2").write_bytes(bz2.compress(data))
+                newest.unlink()
+        elif step == 7:
+            reader.resume()
+        else:
+            reader.poll()
+    reader.poll()
+    assert reader.numbers == list(range(written))
+    pflogd.close()

@@ -8,6 +8,7 @@ from typing import NamedTuple, Optional
 from . import others
 from .icmp import icmp
 from .icmp6 import icmp6
+from .sctp import SCTP, sctp
 from .tcp import TCP, Conversations, tcp
 from .udp import UDP, udp
 from .view import Endpoints, Text, Truncated, View
@@ -16,7 +17,7 @@ __all__ = ["ip4", "ip6"]
 
 IP4_HEADER, IP6_HEADER = 20, 40
 ICMP, IGMP, GRE, ESP, AH, ICMP6 = 1, 2, 47, 50, 51, 58
-NONE, OSPF, IPCOMP, VRRP, SCTP, ETHERNET, DCCP = 59, 89, 108, 112, 132, 143, 33
+NONE, OSPF, IPCOMP, VRRP, ETHERNET, DCCP = 59, 89, 108, 112, 143, 33
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
 
 _ADDRESSES_WITH_PORTS = (TCP, UDP, SCTP, DCCP)
@@ -99,7 +100,7 @@ def _payload(view: View, inside: Payload, ip: Endpoints, conversations: Conversa
     elif protocol == UDP:
         yield from udp(view, at, length, ip, fragmented)
     elif protocol == SCTP:
-        yield from others.sctp(view, at, length, ip)
+        yield from sctp(view, at, length, ip)
     elif protocol in _OTHER_VERSION and _OTHER_VERSION[protocol][1] != ip.version:
         name, version = _OTHER_VERSION[protocol]
         yield f"[{name} requires IPv{version}] (invalid)"

@@ -51,7 +51,7 @@ class Distinct:
     ports were forgotten early, for want of room.  unreadable: how many frames without a
     pflog header passed, for the formatter to tell what is wrong with them.
 
-    Raises ValueError or KeyError for options that do not exist.
+    Raises ValueError for options that do not exist.
     """
 
     MAX_KEYS = 65_536

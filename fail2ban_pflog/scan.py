@@ -55,9 +55,12 @@ INBOUND = frozenset({DIRECTIONS["in"]})
 def directions(text: str) -> frozenset[int]:
     """Return the header's numbers of ``in``, ``out`` or ``in|out``, as the filter has them.
 
-    Raises KeyError for anything else.
+    Raises ValueError for anything else.
     """
-    return frozenset(DIRECTIONS[name] for name in text.split("|"))
+    names = text.split("|")
+    if not DIRECTIONS.keys() >= set(names):
+        raise ValueError(f"direction={text}: must be of {', '.join(DIRECTIONS)}, with | between")
+    return frozenset(DIRECTIONS[name] for name in names)
 
 
 # What the kernel can leave out before anybody looks: whatever was not dropped or did not

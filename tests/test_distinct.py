@@ -1,0 +1,193 @@
+"""Distinct: which packets become lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from fail2ban_pflog.distinct import Distinct, Verdict
+
+from .packets import ACK, HOST6, SYN, echo, tcp, udp
+
+PASS, REPEAT, MUTED, LET_BE = Verdict
+ONE, TWO = "198.51.100.1", "198.51.100.2"
+
+
+def syn(port: int, *addresses: str, **header: int) -> bytes:
+    return tcp(40000, port, SYN, *addresses, **header)
+
+
+def test_each_port_passes_once() -> None:
+    """Retries of one port are repeats; another port, protocol or source passes."""
+    distinct = Distinct()
+    assert distinct.judge(0, syn(22)) == PASS
+    assert distinct.judge(1, syn(22)) == REPEAT
+    assert distinct.judge(2, tcp(50001, 22, SYN)) == REPEAT
+    assert distinct.judge(3, syn(23)) == PASS
+    assert distinct.judge(4, udp(40000, 22)) == PASS
+    assert distinct.judge(5, syn(22, ONE)) == PASS
+    assert (distinct.passed, distinct.repeats, len(distinct)) == (4, 2, 4)
+
+
+def test_host_counts_destinations() -> None:
+    """With distinct=host a destination passes once, whatever port it is asked for."""
+    distinct = Distinct("host")
+    assert distinct.judge(0, syn(22, ONE, "10.0.0.1")) == PASS
+    assert distinct.judge(0, syn(23, ONE, "10.0.0.1")) == REPEAT
+    assert distinct.judge(0, syn(22, ONE, "10.0.0.2")) == PASS
+
+
+def test_none_passes_every_packet_that_the_mode_counts() -> None:
+    """With distinct=none repeats pass; what the filter would not match still does not."""
+    distinct = Distinct("none")
+    assert [distinct.judge(0, syn(22)) for _ in range(3)] == [PASS] * 3
+    assert distinct.judge(0, udp(53, 30000)) == LET_BE
+
+
+@pytest.mark.parametrize(
+    ("mode", "verdicts"),
+    [
+        ("normal", [PASS, LET_BE, LET_BE]),
+        ("aggressive", [PASS, PASS, LET_BE]),
+        ("any", [PASS, PASS, PASS]),
+    ],
+)
+def test_modes_count_more_and_more(mode: str, verdicts: list[Verdict]) -> None:
+    """normal counts a SYN, aggressive an echo request too, any also a late answer."""
+    distinct = Distinct(mode=mode)
+    packets = (syn(22), echo(), udp(53, 30000))
+    assert [distinct.judge(0, packet) for packet in packets] == verdicts
+    assert distinct.judge(0, syn(22, direction=2)) == LET_BE
+
+
+def test_pings_of_one_host_are_one() -> None:
+    """A packet without ports counts once per destination: a ping flood is no sweep."""
+    distinct = Distinct(mode="aggressive")
+    assert [distinct.judge(second, echo()) for second in range(3)] == [PASS, REPEAT, REPEAT]
+    assert distinct.judge(3, echo(ONE, "10.99.0.3")) == PASS
+
+
+def test_a_port_passes_again_after_it_was_quiet() -> None:
+    """It is remembered for twice the window since it was last seen."""
+    distinct = Distinct(window=60)
+    assert distinct.judge(0, syn(22)) == PASS
+    assert distinct.judge(119, syn(22)) == REPEAT
+    assert distinct.judge(238, syn(22)) == REPEAT
+    assert distinct.judge(358, syn(22)) == PASS
+
+
+def test_the_window_changes_at_any_time() -> None:
+    """fail2ban's findtime may be set while the jail runs."""
+    distinct = Distinct(window=60)
+    distinct.judge(0, syn(22))
+    distinct.window = 5
+    assert distinct.judge(11, syn(22)) == PASS
+
+
+def test_a_late_packet_is_a_repeat_and_a_clock_set_back_is_none() -> None:
+    """Packets may arrive out of order; one from another time is new."""
+    distinct = Distinct(window=60)
+    assert distinct.judge(1000, syn(22)) == PASS
+    assert distinct.judge(990, syn(22)) == REPEAT
+    assert distinct.judge(1119, syn(22)) == REPEAT
+    assert distinct.judge(10, syn(22)) == PASS
+    assert distinct.judge(11, syn(22)) == REPEAT
+
+
+def test_what_the_filter_selects_by_is_told_apart() -> None:
+    """A jail for one interface or rule gets its line also after another dropped the port."""
+    distinct = Distinct()
+    assert distinct.judge(0, syn(22, rule=1)) == PASS
+    assert distinct.judge(0, syn(22, rule=2)) == PASS
+    assert distinct.judge(0, syn(22, rule=2)) == REPEAT
+
+
+def test_directions_are_told_apart_where_both_count() -> None:
+    """With direction=in|out a packet that went out does not hide one that came in."""
+    distinct = Distinct(direction="in|out")
+    assert distinct.judge(0, syn(22, direction=2)) == PASS
+    assert distinct.judge(0, syn(22)) == PASS
+
+
+def test_a_packet_for_a_lower_mode_passes_after_one_for_a_higher() -> None:
+    """A filter in mode normal gets its SYN although an ACK to the port passed before."""
+    distinct = Distinct(mode="aggressive")
+    assert distinct.judge(0, tcp(40000, 22, ACK)) == PASS
+    assert distinct.judge(1, syn(22)) == PASS
+    assert distinct.judge(2, tcp(40000, 22, ACK)) == REPEAT
+    assert distinct.judge(3, syn(22)) == REPEAT
+
+
+def test_a_banned_source_is_muted_then_counts_anew() -> None:
+    """For a few seconds nothing of it passes; ports it had tried before pass once more."""
+    distinct = Distinct()
+    distinct.judge(10, syn(22, ONE))
+    distinct.judge(10, syn(22, TWO))
+    distinct.banned(ONE, 11, 5)
+    assert distinct.judge(12, syn(23, ONE)) == MUTED
+    assert distinct.judge(15.9, syn(22, ONE)) == MUTED
+    assert distinct.judge(16, syn(22, ONE)) == PASS
+    assert distinct.judge(16, syn(22, ONE)) == REPEAT
+    assert distinct.judge(16, syn(22, TWO)) == REPEAT
+    assert distinct.muted == 2
+
+
+def test_a_prefix_is_one_source() -> None:
+    """With prefix6=64 addresses of one /64 share their ports, and are banned together."""
+    distinct = Distinct(prefix6=64)
+    assert distinct.judge(0, syn(22, "2001:db8:1:2::a")) == PASS
+    assert distinct.judge(0, syn(22, "2001:db8:1:2:ffff::b")) == REPEAT
+    assert distinct.judge(0, syn(22, "2001:db8:1:3::a")) == PASS
+    distinct.banned("2001:db8:1:2::/64", 1, 5)
+    assert distinct.judge(2, syn(23, "2001:db8:1:2::c")) == MUTED
+    assert distinct.judge(2, syn(23, "2001:db8:1:3::c", HOST6)) == PASS
+
+
+def test_banned_takes_packed_addresses_too() -> None:
+    """4 or 16 bytes do as well as text."""
+    distinct = Distinct()
+    distinct.banned(bytes((198, 51, 100, 1)), 0, 5)
+    assert distinct.judge(1, syn(22, ONE)) == MUTED
+
+
+def test_memory_is_bounded_and_says_what_it_forgot() -> None:
+    """At the limit the longest unseen port goes; one that keeps coming stays."""
+    distinct = Distinct()
+    distinct.MAX_KEYS = 100  # type: ignore[misc]
+    for number in range(1000):
+        assert distinct.judge(0, syn(number, ONE)) == PASS
+        assert distinct.judge(0, syn(22, TWO)) == (REPEAT if number else PASS)
+    assert len(distinct) == 100
+    assert distinct.evicted == 1001 - 100
+
+
+def test_banned_sources_are_bounded() -> None:
+    """At the limit the one banned first is forgotten."""
+    distinct = Distinct()
+    distinct.MAX_BANNED = 2  # type: ignore[misc]
+    for last in (1, 2, 3):
+        distinct.banned(f"198.51.100.{last}", 0, 5)
+    verdicts = [distinct.judge(1, syn(22, f"198.51.100.{last}")) for last in (1, 2, 3)]
+    assert verdicts == [PASS, MUTED, MUTED]
+
+
+def test_frames_that_cannot_be_read_pass() -> None:
+    """The formatter tells what is wrong with them."""
+    distinct = Distinct()
+    assert distinct.judge(0, b"") == PASS
+    assert distinct.judge(0, bytes(100)) == PASS
+    assert distinct.unreadable == 2
+
+
+@pytest.mark.parametrize(
+    ("message", "options"),
+    [
+        ("distinct=ports: .* port, host, none", {"what": "ports"}),
+        ("mode=ddos: .* normal, aggressive, any", {"mode": "ddos"}),
+        ("prefix6=63: .* multiple of 8", {"prefix6": 63}),
+        ("direction=inbound: .* in, out", {"direction": "inbound"}),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(message: str, options: dict[str, str]) -> None:
+    """And the message names the option and what it may be."""
+    with pytest.raises(ValueError, match=message):
+        Distinct(**options)  # type: ignore[arg-type]

@@ -1,0 +1,47 @@
+"""``fail2ban-pflogd``: the fallback writer, pflog as a text log.
+
+Two processes, as in OpenBSD's pflogd.  The *monitor* keeps the privileges and does
+next to nothing: it holds the pid file, opens the log when asked and passes the
+descriptor over a socket, hands signals on, and starts the *worker* anew when that
+ends.  The worker opens the source, becomes an unprivileged user and only then looks
+at packets: frames in, lines out.
+
+    options   the command line
+    monitor   what stays root
+    worker    source -> lines -> log, an asyncio loop
+    feeds     where the records come from: interface, tcpdump, savefile, stream
+    log       appending whole lines, whatever the disk does
+    files     opening files where others can write; the pid file
+    counters  the figures that outlive a worker
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Optional
+
+from .files import pid_file
+from .monitor import Monitor
+from .options import check, parse
+from .tell import tell_error
+
+__all__ = ["main"]
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    """Run the program; returns the exit status: 0, or 1 with the reason on stderr.
+
+    argv: the arguments without the program's name; the process's own by default.
+    """
+    options = parse(argv)
+    problems = check(options)
+    for problem in problems:
+        tell_error(problem)
+    if problems or options.check:
+        return 1 if problems else 0
+    try:
+        with pid_file(options.pid_file):
+            return Monitor(options).run()
+    except OSError as error:
+        tell_error(error)
+        return 1

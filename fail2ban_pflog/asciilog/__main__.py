@@ -1,0 +1,5 @@
+"""``python -m fail2ban_pflog.asciilog``: the program where it is not installed."""
+
+from . import main
+
+raise SystemExit(main())

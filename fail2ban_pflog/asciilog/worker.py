@@ -1,0 +1,143 @@
+"""The process that looks at packets: records in, lines out, in one asyncio loop.
+
+A source's callback hands over a batch of records; they become one text and one write
+before the loop does anything else.  Signals are callbacks as well: so the log is
+reopened between two writes, never within one, however fast signals come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+
+from ..errors import PflogError
+from ..formatter import Formatter
+from ..savefile import Record
+from ..stamps import Stamps
+from .counters import Counters
+from .feeds import DONE, FAILED, RETRY, Feed, make_feed
+from .log import Log
+from .options import Options
+from .tell import tell
+
+__all__ = ["DONE", "FAILED", "RETRY", "SIGNALS", "STATUS", "STOP", "Worker"]
+
+REOPEN = (signal.SIGHUP, signal.SIGUSR1)
+STOP = (signal.SIGTERM, signal.SIGINT)
+STATUS: signal.Signals = getattr(signal, "SIGINFO", signal.SIGUSR2)
+SIGNALS = {*REOPEN, *STOP, STATUS}
+
+TICK = 1.0
+"""Seconds between two looks at what is not an event: a log that cannot be opened."""
+
+
+class Worker:
+    """Reads one source until it ends.
+
+    monitor: the socket on which the log is asked for.
+    """
+
+    def __init__(self, options: Options, monitor: socket.socket, counters: Counters) -> None:
+        self._options = options
+        self._monitor = monitor
+        self._counters = counters
+        self._stamp = Stamps().iso
+        self._formatter = Formatter()
+        self._byteorder = ""
+        self._missed = 0
+
+    def run(self) -> int:
+        """Run until the source ends or a signal says stop; returns the exit status."""
+        return asyncio.run(self._run())
+
+    async def _run(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._log = Log(self._open_log, tell, self._counters)
+        self._feed: Feed = make_feed(
+            self._options, self._write, self._drop_privileges, tell, self._log.last_time
+        )
+        for number in REOPEN:
+            loop.add_signal_handler(number, self._log.reopen)
+        for number in STOP:
+            loop.add_signal_handler(number, self._feed.stop)
+        loop.add_signal_handler(STATUS, self._tell_status)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        loop.add_reader(self._monitor, self._monitor_gone)
+        ticking = loop.create_task(self._tick())
+        try:
+            return await self._feed.run()
+        finally:
+            ticking.cancel()
+            self._feed.close()
+            self._count_missed()
+            self._log.close()
+
+    def _write(self, records: list[Record], byteorder: str) -> None:
+        """One batch: as lines, in one write."""
+        if byteorder != self._byteorder:
+            self._byteorder, self._formatter = byteorder, Formatter(byteorder)
+        line, stamp = self._formatter.line, self._stamp
+        lines = []
+        for seconds, microseconds, frame in records:
+            try:
+                lines.append(f"{stamp(seconds, microseconds)} {line(frame)}\n")
+            except PflogError:
+                continue
+        self._counters.add("packets", len(records))
+        self._counters.add("bad", len(records) - len(lines))
+        if lines:
+            self._log.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self._log.tick()
+            self._count_missed()
+
+    def _count_missed(self) -> None:
+        missed = self._feed.missed
+        self._counters.add("missed", missed - self._missed)
+        self._missed = missed
+
+    def _tell_status(self) -> None:
+        self._count_missed()
+        problem = f"; {self._log.problem}" if self._log.problem else ""
+        tell(logging.INFO, f"{self._feed.state}; {self._counters}{problem}")
+
+    # -- with the monitor --------------------------------------------------------------
+
+    def _open_log(self) -> int:
+        """Ask the monitor for the log; returns a descriptor of ours, or raises OSError."""
+        try:
+            self._monitor.sendall(b"L")
+            answer, fds, _, _ = socket.recv_fds(self._monitor, 16, 1)
+        except ConnectionError:
+            answer, fds = b"", []
+        if fds:
+            os.set_inheritable(fds[0], False)
+            return fds[0]
+        number = int(answer or errno.EPIPE)
+        raise OSError(number, os.strerror(number))
+
+    def _monitor_gone(self) -> None:
+        """It never speaks first: what there is to read is its end."""
+        asyncio.get_running_loop().remove_reader(self._monitor)
+        tell(logging.ERROR, "the monitor is gone; stopping")
+        self._feed.stop()
+
+    def _drop_privileges(self) -> None:
+        """Become the unprivileged user, for good; called once the source is open."""
+        user = self._options.user
+        if user is None or os.getuid() == user.pw_uid:
+            return
+        os.initgroups(user.pw_name, user.pw_gid)
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
+        with contextlib.suppress(OSError):
+            os.setuid(0)
+            raise RuntimeError("privileges could not be given up")

@@ -1,7 +1,9 @@
-"""Seconds since the epoch as text: one look-up of the time zone per second, not per packet.
+"""Seconds since the epoch as text: one look at the time zone per minute, not per packet.
 
-The time zone's rules come from ``datetime``, per second, so a change to or from
-daylight saving time shows in the first second after it.
+A minute's text serves all its seconds where the offset from UTC is the same at its
+start and its end and made of whole minutes, which it is but for a few minutes of the
+1970s; in others each second is looked up by itself.  So a change to or from daylight
+saving time shows in the first second after it.
 """
 
 from __future__ import annotations
@@ -10,8 +12,11 @@ from datetime import datetime, timezone
 
 __all__ = ["Stamps"]
 
-MAX_SECONDS = 4096
-"""How many seconds' texts are kept; captures run forward, so few are asked twice."""
+MAX_MINUTES = 4096
+"""How many minutes' texts are kept; captures run forward, so few are asked twice."""
+
+_Minute = tuple[str, str, str]
+"""What stands before the seconds: with a space, with a ``T``; and the offset from UTC."""
 
 
 class Stamps:
@@ -22,28 +27,37 @@ class Stamps:
 
     def __init__(self, utc: bool = False) -> None:
         self._zone = timezone.utc if utc else None
-        self._seconds: dict[int, tuple[str, str, str]] = {}
+        self._minutes: dict[int, _Minute] = {}
 
     def text(self, seconds: int, microseconds: int) -> str:
         """Return ``2026-11-22 01:48:13.748353``, as ``tcpdump -tttt`` prints it."""
-        entry = self._seconds.get(seconds) or self._look_up(seconds)
-        return f"{entry[0]}.{microseconds:06}"
+        start, _, _ = self._minutes.get(seconds // 60) or self._look_up(seconds)
+        return f"{start}{seconds % 60:02}.{microseconds:06}"
 
     def second(self, seconds: int) -> str:
         """Return ``2026-11-22 01:48:13``: what ``text`` prints before the point."""
-        return (self._seconds.get(seconds) or self._look_up(seconds))[0]
+        start, _, _ = self._minutes.get(seconds // 60) or self._look_up(seconds)
+        return f"{start}{seconds % 60:02}"
 
     def iso(self, seconds: int, microseconds: int) -> str:
         """Return ``2026-11-22T01:48:13.748353+01:00`` (ISO 8601)."""
-        _, date, offset = self._seconds.get(seconds) or self._look_up(seconds)
-        return f"{date}.{microseconds:06}{offset}"
+        _, start, offset = self._minutes.get(seconds // 60) or self._look_up(seconds)
+        return f"{start}{seconds % 60:02}.{microseconds:06}{offset}"
 
-    def _look_up(self, seconds: int) -> tuple[str, str, str]:
-        utc = datetime.fromtimestamp(seconds, timezone.utc)
-        local = utc.astimezone(self._zone)
-        if len(self._seconds) >= MAX_SECONDS:
-            self._seconds.clear()
-        date = local.strftime("%Y-%m-%dT%H:%M:%S")
-        entry = (date.replace("T", " "), date, local.isoformat()[-6:])
-        self._seconds[seconds] = entry
-        return entry
+    def _look_up(self, seconds: int) -> _Minute:
+        first = seconds - seconds % 60
+        local = self._local(seconds)
+        minute = (
+            local.strftime("%Y-%m-%d %H:%M:"),
+            local.strftime("%Y-%m-%dT%H:%M:"),
+            local.isoformat()[19:],
+        )
+        offsets = {self._local(second).utcoffset() for second in (first, seconds, first + 59)}
+        if len(offsets) == 1 and self._local(first).second == 0:
+            if len(self._minutes) >= MAX_MINUTES:
+                self._minutes.clear()
+            self._minutes[first // 60] = minute
+        return minute
+
+    def _local(self, seconds: int) -> datetime:
+        return datetime.fromtimestamp(seconds, timezone.utc).astimezone(self._zone)

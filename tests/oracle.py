@@ -65,22 +65,21 @@ def _first_nibble(frame: bytes) -> Optional[tuple[int, int]]:
     return (version, 0) if version in (4, 6) else None
 
 
-def _family(frame: bytes, families: Iterable[int]) -> Optional[tuple[int, int]]:
-    for family in families:
-        if family in (2, 24, 28, 30, 10):
+def _family(frame: bytes, orders: str) -> Optional[tuple[int, int]]:
+    for order in orders:
+        (family,) = struct.unpack_from(order + "I", frame)
+        if family in (2, 10, 24, 28, 30):
             return (4 if family == 2 else 6, 4)
     return None
 
 
 LINKS: dict[int, Callable[[bytes], Optional[tuple[int, int]]]] = {
-    0: lambda frame: _family(
-        frame, struct.unpack("<I", frame[:4]) + struct.unpack(">I", frame[:4])
-    ),
+    0: lambda frame: _family(frame, "<>"),
     1: lambda frame: _ethertype(frame, 12),
     12: _first_nibble,
     14: _first_nibble,
     101: _first_nibble,
-    108: lambda frame: _family(frame, struct.unpack(">I", frame[:4])),
+    108: lambda frame: _family(frame, ">"),
     113: lambda frame: _ethertype(frame, 14),
     228: lambda _: (4, 0),
     229: lambda _: (6, 0),
@@ -249,10 +248,10 @@ def _inside(mine: str, other: str) -> bool:
 
 def _generic(mine: str, other: str) -> bool:
     """A protocol that tcpdump decodes and we do not."""
-    found = re.search(r"(?<=: ) ip-proto-(\d+) \d+$|(?<=[):] ) ip-proto-(\d+) \d+$", mine)
+    found = re.search(r" ip-proto-(\d+) \d+$", mine)
     if not found:
         return False
-    protocol = int(found.group(1) or found.group(2))
+    protocol = int(found.group(1))
     before = mine[: found.start()]
     # DCCP's printer writes the addresses, with ports, itself.
     return protocol in GENERIC and (other.startswith(before) or protocol == 33)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .view import Text, View
+from .view import Endpoints, Text, View
 
 __all__ = ["icmp"]
 
@@ -41,7 +41,7 @@ _TIME_EXCEEDED = {0: "time exceeded in-transit", 1: "ip reassembly time exceeded
 _PORTS = {6: "tcp port", 17: "udp port"}
 
 
-def icmp(view: View, at: int, length: int) -> Text:
+def icmp(view: View, at: int, length: int, _: Endpoints) -> Text:
     """Print a message of ``length`` bytes, as the IP header tells it, from ``at``."""
     view.layer = "icmp"
     kind, code = view.u8(at), view.u8(at + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from .view import Text, Truncated, View
+from .view import Endpoints, Text, Truncated, View
 
 __all__ = ["icmp6"]
 
@@ -71,7 +71,7 @@ _Message = Generator[str, None, bool]
 """Pieces of text; returns whether the length follows."""
 
 
-def icmp6(view: View, at: int, length: int) -> Text:
+def icmp6(view: View, at: int, length: int, _: Endpoints) -> Text:
     """Print a message of ``length`` bytes, as the IPv6 header tells it, from ``at``."""
     view.layer = "icmp6"
     if not length:

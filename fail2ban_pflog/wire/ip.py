@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 from . import others
 from .icmp import icmp
@@ -17,13 +17,11 @@ __all__ = ["ip4", "ip6"]
 
 IP4_HEADER, IP6_HEADER = 20, 40
 ICMP, IGMP, GRE, ESP, AH, ICMP6 = 1, 2, 47, 50, 51, 58
-NONE, OSPF, IPCOMP, VRRP, ETHERNET, DCCP = 59, 89, 108, 112, 143, 33
+NONE, ND, OSPF, IPCOMP, VRRP, ETHERNET, DCCP = 59, 77, 89, 108, 112, 143, 33
 HOP_BY_HOP, ROUTING, FRAGMENT, DESTINATION = 0, 43, 44, 60
 
 _ADDRESSES_WITH_PORTS = (TCP, UDP, SCTP, DCCP)
 """Their own printers write the addresses, with the ports; DCCP has the generic form."""
-
-_ND = 77  # Sun's network disk: tcpdump has a form of its own for it
 
 
 def ip4(view: View, at: int, length: Optional[int], conversations: Conversations) -> Text:
@@ -95,42 +93,38 @@ def _payload(view: View, inside: Payload, ip: Endpoints, conversations: Conversa
         yield from others.ah(view, at)
         size = (view.u8(at + 1) + 2) * 4
         protocol, at, length = view.u8(at), at + size, length - size
-    if protocol == TCP:
+    name, version = _ONE_VERSION.get(protocol, ("", ip.version))
+    if version != ip.version:
+        yield f"[{name} requires IPv{version}] (invalid)"
+    elif protocol == TCP:
         yield from tcp(view, at, length, ip, conversations)
     elif protocol == UDP:
         yield from udp(view, at, length, ip, fragmented)
-    elif protocol == SCTP:
-        yield from sctp(view, at, length, ip)
-    elif protocol in _OTHER_VERSION and _OTHER_VERSION[protocol][1] != ip.version:
-        name, version = _OTHER_VERSION[protocol]
-        yield f"[{name} requires IPv{version}] (invalid)"
-    elif protocol == ICMP:
-        yield from icmp(view, at, length)
-    elif protocol == ICMP6:
-        yield from icmp6(view, at, length)
-    elif protocol == OSPF:
-        yield from others.ospf(view, at, length, ip.version)
-    elif protocol == VRRP:
-        yield from others.vrrp(view, at, length, ip.ttl)
-    elif protocol == IPCOMP:
-        yield from others.ipcomp(view, at)
-    elif protocol == NONE:
-        yield "no next header"
-    elif protocol == _ND:
-        yield f" nd {length}"
-    elif protocol in _LENGTH_ONLY:
-        yield from _LENGTH_ONLY[protocol](view, at, length)
+    elif protocol in _PRINTERS:
+        yield from _PRINTERS[protocol](view, at, length, ip)
     else:
-        yield from others.generic(protocol, length)
+        yield f" ip-proto-{protocol} {length}"
 
 
-_OTHER_VERSION = {
+_ONE_VERSION = {
     ICMP: ("ICMP", 4),
     IGMP: ("IGMP", 4),
     ICMP6: ("ICMPv6", 6),
     ETHERNET: ("Ethernet", 6),
 }
-_LENGTH_ONLY = {IGMP: others.igmp, GRE: others.gre, ESP: others.esp}
+_PRINTERS: dict[int, Callable[[View, int, int, Endpoints], Text]] = {
+    ICMP: icmp,
+    IGMP: others.igmp,
+    GRE: others.gre,
+    ESP: others.esp,
+    ICMP6: icmp6,
+    NONE: others.no_next_header,
+    ND: others.nd,
+    OSPF: others.ospf,
+    IPCOMP: others.ipcomp,
+    VRRP: others.vrrp,
+    SCTP: sctp,
+}
 
 
 class _Chain:
@@ -193,18 +187,10 @@ def ip6(view: View, at: int, length: Optional[int], conversations: Conversations
             raise Truncated
         cursor, remaining = cursor + size, remaining - size
         if following not in _EXTENSIONS:
-            total = IP6_HEADER + (chain.jumbo or payload_length)
-            consumed = cursor - at
-            if chain.jumbo:
-                if total < consumed:
-                    raise Truncated
-                if total > length:
-                    yield f"[header+payload length {total} > length {length}] (invalid) "
-            elif not payload_length and consumed > IP6_HEADER:
-                raise Truncated  # no payload, so no extension header either
             if not payload_length:
+                total = yield from _jumbo_total(chain, cursor - at, length)
                 view.end = min(captured, at + total)
-                remaining = total - consumed
+                remaining = total - (cursor - at)
             inside = Payload(cursor, remaining, following, chain.fragmented)
             yield from _payload(view, inside, ip, conversations)
             return
@@ -213,6 +199,17 @@ def ip6(view: View, at: int, length: Optional[int], conversations: Conversations
         if size:
             following = view.u8(cursor)
         view.layer = "ip6"
+
+
+def _jumbo_total(chain: _Chain, consumed: int, length: int) -> _Advance:
+    """Return the length of a packet whose header tells 0, headers included."""
+    total = IP6_HEADER + chain.jumbo
+    # Without a jumbo payload there is nothing that could hold an extension header.
+    if total < consumed:
+        raise Truncated
+    if chain.jumbo and total > length:
+        yield f"[header+payload length {total} > length {length}] (invalid) "
+    return total
 
 
 def _hop_by_hop(view: View, at: int, _: int, chain: _Chain, first: bool) -> _Advance:

@@ -7,19 +7,24 @@ tcpdump itself uses for protocols it does not know.
 
 from __future__ import annotations
 
-from .view import Text, Truncated, View
+from .view import Endpoints, Text, Truncated, View
 
-__all__ = ["ah", "esp", "generic", "gre", "igmp", "ipcomp", "ospf", "vrrp"]
+__all__ = ["ah", "esp", "gre", "igmp", "ipcomp", "nd", "no_next_header", "ospf", "vrrp"]
 
 _MASK = 0xFFFF_FFFF
 
 
-def generic(protocol: int, length: int) -> Text:
-    """Print what is known of any protocol."""
-    yield f" ip-proto-{protocol} {length}"
+def no_next_header(_: View, __: int, ___: int, ____: Endpoints) -> Text:
+    """Print the absence of a payload (RFC 8200)."""
+    yield "no next header"
 
 
-def esp(view: View, at: int, length: int) -> Text:
+def nd(_: View, __: int, length: int, ___: Endpoints) -> Text:
+    """Print Sun's network disk, for which tcpdump has a form of its own."""
+    yield f" nd {length}"
+
+
+def esp(view: View, at: int, length: int, _: Endpoints) -> Text:
     """Print ESP (RFC 4303)."""
     view.layer = "esp"
     if at + 8 >= view.end:
@@ -44,7 +49,7 @@ def ah(view: View, at: int) -> Text:
     yield "): "
 
 
-def ipcomp(view: View, at: int) -> Text:
+def ipcomp(view: View, at: int, _: int, __: Endpoints) -> Text:
     """Print IPComp (RFC 3173)."""
     view.layer = "ipcomp"
     yield f"IPComp(cpi=0x{view.u16(at + 2):04x})"
@@ -74,54 +79,67 @@ _GRE_PROTOCOLS = {
 }
 
 
-def gre(view: View, at: int, length: int) -> Text:
+class _Gre:
+    """The fields of a GRE header, one after the other; both ends are checked."""
+
+    def __init__(self, view: View, at: int, length: int) -> None:
+        self._view = view
+        self._at = at
+        self._end = at + length
+
+    def number(self, size: int) -> int:
+        """Read the next field of ``size`` bytes."""
+        raw = self._view.raw(self._at, size)
+        self._at += size
+        if self._at > self._end:
+            raise Truncated
+        return int.from_bytes(raw, "big")
+
+
+def gre(view: View, at: int, length: int, _: Endpoints) -> Text:
     """Print GRE (RFC 2784, 2890) and PPTP's (RFC 2637), without what they carry."""
     view.layer = "gre"
-    end = at + length
-
-    def number(size: int) -> int:
-        nonlocal at
-        view.need(at, size)
-        if at + size > end:
-            raise Truncated
-        at += size
-        return int.from_bytes(view.raw(at - size, size), "big")
-
-    flags = number(2)
+    header = _Gre(view, at, length)
+    flags = header.number(2)
     version = flags & 7
     yield f"GREv{version}"
     if version > 1:
         yield " ERROR: unknown-version"
         return
-    protocol = number(2)
-    if version == 0:
-        if flags & (_GRE_CHECKSUM | _GRE_ROUTING):
-            number(2)
-            yield f", off 0x{number(2):x}"
-        if flags & _GRE_KEY:
-            yield f", key=0x{number(4):x}"
-        if flags & _GRE_SEQUENCE:
-            yield f", seq {number(4)}"
-        if flags & _GRE_ROUTING:
-            return  # source routes follow (RFC 1701), which nobody has used in decades
-    else:
-        if flags & _GRE_KEY:
-            yield f", call {number(4) & 0xFFFF}"
-        if flags & _GRE_SEQUENCE:
-            yield f", seq {number(4)}"
-        if flags & _GRE_ACK:
-            yield f", ack {number(4)}"
-        if not flags & _GRE_SEQUENCE:
-            yield ", no-payload"
+    protocol = header.number(2)
+    yield from _gre_fields(header, flags) if version == 0 else _pptp_fields(header, flags)
+    if version == 0 and flags & _GRE_ROUTING:
+        return  # source routes follow (RFC 1701), which nobody has used in decades
     name = _GRE_PROTOCOLS.get(protocol, "unknown")
     yield f", proto {name} (0x{protocol:04x}), length {length}"
+
+
+def _gre_fields(header: _Gre, flags: int) -> Text:
+    if flags & (_GRE_CHECKSUM | _GRE_ROUTING):
+        header.number(2)
+        yield f", off 0x{header.number(2):x}"
+    if flags & _GRE_KEY:
+        yield f", key=0x{header.number(4):x}"
+    if flags & _GRE_SEQUENCE:
+        yield f", seq {header.number(4)}"
+
+
+def _pptp_fields(header: _Gre, flags: int) -> Text:
+    if flags & _GRE_KEY:
+        yield f", call {header.number(4) & 0xFFFF}"
+    if flags & _GRE_SEQUENCE:
+        yield f", seq {header.number(4)}"
+    if flags & _GRE_ACK:
+        yield f", ack {header.number(4)}"
+    if not flags & _GRE_SEQUENCE:
+        yield ", no-payload"
 
 
 _IGMP_REPORTS = {0x12: "v1 report", 0x16: "v2 report", 0x17: "leave"}
 _IGMP_TRACES = {0x1E: "mresp", 0x1F: "mtrace"}
 
 
-def igmp(view: View, at: int, length: int) -> Text:
+def igmp(view: View, at: int, length: int, _: Endpoints) -> Text:
     """Print IGMP of all versions (RFC 2236, 3376); of DVMRP and PIMv1 only the name."""
     view.layer = "igmp"
     kind = view.u8(at)
@@ -213,11 +231,11 @@ _OSPF_TYPES = {
 _OSPF_MD5, _OSPF_MD5_SIZE = 2, 16
 
 
-def ospf(view: View, at: int, length: int, ip_version: int) -> Text:
+def ospf(view: View, at: int, length: int, ip: Endpoints) -> Text:
     """Print the first words of OSPF."""
-    view.layer = "ospf3" if ip_version == 6 else "ospf2"
-    unknown = "packet type ({})" if ip_version == 6 else "LS-type {}"
-    if ip_version == 4 and view.u16(at + 14) == _OSPF_MD5:
+    view.layer = "ospf3" if ip.version == 6 else "ospf2"
+    unknown = "packet type ({})" if ip.version == 6 else "LS-type {}"
+    if ip.version == 4 and view.u16(at + 14) == _OSPF_MD5:
         length = (length - _OSPF_MD5_SIZE) & _MASK
         view.end -= _OSPF_MD5_SIZE
     kind = view.u8(at + 1)
@@ -228,7 +246,7 @@ def ospf(view: View, at: int, length: int, ip_version: int) -> Text:
 _VRRP_AUTHENTICATION = {0: "none", 1: "simple", 2: "ah"}
 
 
-def vrrp(view: View, at: int, length: int, ttl: int) -> Text:
+def vrrp(view: View, at: int, length: int, ip: Endpoints) -> Text:
     """Print VRRP (RFC 3768, 5798); CARP has its number and looks much the same."""
     view.layer = "vrrp"
     yield "VRRP"
@@ -236,8 +254,8 @@ def vrrp(view: View, at: int, length: int, ttl: int) -> Text:
     version, kind = first >> 4, first & 0xF
     name = "Advertisement" if kind == 1 else f"unknown type ({kind})"
     yield f"v{version}, {name}"
-    if ttl != 255:
-        yield f", (ttl {ttl})"
+    if ip.ttl != 255:
+        yield f", (ttl {ip.ttl})"
     if version not in (2, 3) or kind != 1:
         return
     yield f", vrid {view.u8(at + 1)}, prio {view.u8(at + 2)}"

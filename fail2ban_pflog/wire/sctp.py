@@ -66,6 +66,9 @@ _PAYLOADS = {
 _FORCES_PORTS = {6704: "ForCES HP", 6705: "ForCES MP", 6706: "ForCES LP"}
 _FORCES_PAYLOADS = (21, 22, 23)
 
+_Chunk = Generator[str, None, bool]
+"""Pieces of text; returns whether the line goes on."""
+
 
 def sctp(view: View, at: int, length: int, ip: Endpoints) -> Text:
     """Print a packet of ``length`` bytes, as the IP header tells it, from ``at``."""

@@ -78,47 +78,58 @@ def tcp(view: View, at: int, length: int, ip: Endpoints, conversations: Conversa
     if not view.has(at, 4):
         yield f"{ip.source} > {ip.destination}:"
         raise Truncated
-    sport, dport = view.u16(at), view.u16(at + 2)
+    ports = view.u16(at), view.u16(at + 2)
     if ip.protocol == TCP:
-        yield f"{ip.source}.{sport} > {ip.destination}.{dport}: "
+        yield f"{ip.source}.{ports[0]} > {ip.destination}.{ports[1]}: "
     else:
-        yield f"{sport} > {dport}: "
+        yield f"{ports[0]} > {ports[1]}: "
     view.need(at, HEADER_SIZE)
     header = (view.u8(at + 12) >> 4) * 4
     if header < HEADER_SIZE:
         rest = (length - header) & _MASK
         yield f" tcp {rest} [bad hdr length {header} - too short, < {HEADER_SIZE}]"
         return
-    seq, ack, flags = view.u32(at + 4), view.u32(at + 8), view.u8(at + 13)
+    flags = view.u8(at + 13)
     yield f"Flags [{FLAG_TEXTS[flags]}]"
-    sack_base = 0
+    numbers = Relative(view.u32(at + 4), view.u32(at + 8), 0)
     if flags & ACK:
-        seq, ack, sack_base = conversations.relate(ip.key, (sport, dport), seq, ack, flags)
+        numbers = conversations.relate(ip.key, ports, numbers.seq, numbers.ack, flags)
     if header > length:
         yield f" [bad hdr length {header} - too long, > {length}]"
         return
     length -= header
-    if length > 0:
-        yield f", seq {seq}:{(seq + length) & _MASK}"
-    elif flags & (SYN | FIN | RST):
-        yield f", seq {seq}"
-    if flags & ACK:
-        yield f", ack {ack}"
-    yield f", win {view.u16(at + 14)}"
-    if flags & URG:
-        yield f", urg {view.u16(at + 18)}"
+    yield _numbers(view, at, length, numbers)
     if header > HEADER_SIZE:
         yield ", options ["
-        whole = yield from options(view, at + HEADER_SIZE, at + header, flags, sack_base, length)
-        if not whole:
+        base = numbers.sack_base
+        if not (yield from options(view, at + HEADER_SIZE, at + header, flags, base, length)):
             return
         yield "]"
     yield f", length {length}"
-    if not length:
-        return
+    if length:
+        yield from _data(view, at, header, length)
+
+
+def _numbers(view: View, at: int, length: int, numbers: Relative) -> str:
+    """Return the text from the sequence number up to the options."""
+    flags = view.u8(at + 13)
+    text = f", win {view.u16(at + 14)}"
+    if flags & ACK:
+        text = f", ack {numbers.ack}{text}"
+    if length > 0:
+        text = f", seq {numbers.seq}:{(numbers.seq + length) & _MASK}{text}"
+    elif flags & (SYN | FIN | RST):
+        text = f", seq {numbers.seq}{text}"
+    if flags & URG:
+        text += f", urg {view.u16(at + 18)}"
+    return text
+
+
+def _data(view: View, at: int, header: int, length: int) -> Text:
+    """Print what tcpdump says of data before it decodes any."""
     if not view.has(at, header):
         yield f" [remaining caplen({view.end - at}) < header length({header})]"
         raise Truncated
-    if flags & RST and not view.has(at + header, length):
+    if view.u8(at + 13) & RST and not view.has(at + header, length):
         # tcpdump takes this for a cut in the options, whose bracket it closes thus.
         yield f" [|{view.layer}]" + (">" if header > HEADER_SIZE else "")

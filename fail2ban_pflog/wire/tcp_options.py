@@ -7,11 +7,11 @@ a length cannot be, `` [|tcp]`` where the snaplen cut an option.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Callable
+from typing import Callable, Optional
 
-from .view import Text, View
+from .view import Text, Truncated, View
 
-__all__ = ["options"]
+__all__ = ["Template", "options", "template"]
 
 SYN, ACK = 0x02, 0x10
 _MASK = 0xFFFF_FFFF
@@ -119,6 +119,53 @@ def options(
         if kind == EOL:
             break
     return True
+
+
+Template = tuple[str, Optional[str]]
+"""Options' text: whole and None, or before and behind the numbers of the time stamp."""
+
+_DEPEND_ON_SEGMENT = frozenset({"sack", "md5", "mptcp"})
+_PROBES = (0x5A5A_5A5A, 0xA5A5_A5A5), (0x3C3C_3C3C, 0xC3C3_C3C3)
+
+
+def template(block: bytes, split: int, size: int) -> Optional[Template]:
+    """Read a SYN's options once for all that differ in 8 bytes at most.
+
+    block: the options as captured.  split: where the 8 bytes start that may be the
+    numbers of a time stamp, or the end of the block.  size: of the options on the wire.
+    Returns None where the text depends on more than these bytes.
+    """
+    if split == len(block):
+        pieces = _pieces(block, size)
+        return None if _DEPEND_ON_SEGMENT & set(pieces) else ("".join(pieces), None)
+    # It is the time stamp if two different numbers come out as they were put in.
+    known = set()
+    for value, echo in _PROBES:
+        probe = block[:split] + value.to_bytes(4, "big") + echo.to_bytes(4, "big")
+        pieces = _pieces(probe + block[split + 8 :], size)
+        stamp = f" val {value} ecr {echo}"
+        if pieces.count(stamp) != 1 or _DEPEND_ON_SEGMENT & set(pieces):
+            return None
+        index = pieces.index(stamp)
+        known.add(("".join(pieces[:index]) + " val ", "".join(pieces[index + 1 :])))
+    return known.pop() if len(known) == 1 else None
+
+
+def _pieces(block: bytes, size: int) -> list[str]:
+    """Everything behind the window of a segment without data."""
+    view = View(block, len(block), "tcp")
+    pieces = [", options ["]
+
+    def run() -> Text:
+        if (yield from options(view, 0, size, SYN, 0, 0)):
+            yield "], length 0"
+
+    try:
+        for piece in run():
+            pieces.append(piece)  # noqa: PERF402 - what came before a cut must stay
+    except Truncated:
+        pieces.append(f" [|{view.layer}]")
+    return pieces
 
 
 def _nothing(_: _Option) -> Text:

@@ -1,0 +1,250 @@
+"""Captures of all kinds as one stream, in the order of their packets' times.
+
+What a file is, and how it is compressed, its first bytes tell, not its name.  Each file
+is looked at once for its first packet's time; then the files are opened when their time
+comes, read in pieces and closed at their end.  So memory holds a piece of each of those
+files that overlap, which for rotated files is one, however long they are.
+
+A file that cannot be read is told and skipped; of a damaged one everything that stands
+before the damage is read.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import heapq
+import importlib
+import io
+import lzma
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Callable, NamedTuple, Optional, Union, cast
+
+from ..errors import PflogError
+from ..savefile import Decoder, Record
+from .pcapng import MAGIC as PCAPNG_MAGIC
+from .pcapng import PcapngDecoder
+
+__all__ = ["STDIN", "Batch", "Captures"]
+
+STDIN = "-"
+
+CHUNK = 1 << 18
+"""Bytes decoded at once: some two thousand packets."""
+
+
+class Batch(NamedTuple):
+    """Packets of one file, oldest first, none of them younger than another file's next.
+
+    byteorder: ``<`` or ``>``, of the fields of their pflog headers in host order.
+    """
+
+    byteorder: str
+    records: list[Record]
+
+
+Tell = Callable[[str], None]
+
+
+class Captures:
+    """A number of captures.
+
+    names: paths; ``-`` is standard input.
+    tell: called with a sentence for each file that is skipped or damaged.
+
+    bad: how many of them there were.
+    done, size: bytes read so far, and in all (as they are on the disk); for progress.
+    """
+
+    def __init__(self, names: Iterable[str], tell: Tell) -> None:
+        self.bad = 0
+        self.done = 0
+        self.size = 0
+        self._tell = tell
+        self._waiting: list[_Capture] = []
+        for name in dict.fromkeys(names):
+            capture = _Capture(name)
+            if self._try(capture, capture.peek):
+                self._waiting.append(capture)
+                self.size += capture.size
+        self._waiting.sort(key=lambda capture: capture.first, reverse=True)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """All packets; can be asked for once."""
+        active: list[tuple[tuple[int, int], int, _Capture]] = []
+        order = 0
+        while active or self._waiting:
+            # Open what may come next: a waiting file is no younger than its first packet.
+            while self._waiting and (not active or self._waiting[-1].first <= active[0][0]):
+                capture = self._waiting.pop()
+                if self._fill(capture):
+                    heapq.heappush(active, (capture.head, order, capture))
+                    order += 1
+            if not active:
+                continue
+            _, number, capture = heapq.heappop(active)
+            limits = [active[0][0]] if active else []
+            if self._waiting:
+                limits.append(self._waiting[-1].first)
+            yield Batch(capture.byteorder, capture.take(min(limits, default=None)))
+            if capture.records or self._fill(capture):
+                heapq.heappush(active, (capture.head, number, capture))
+
+    def _fill(self, capture: _Capture) -> bool:
+        before = capture.position
+        more = self._try(capture, capture.fill)
+        self.done += capture.position - before
+        return more
+
+    def _try(self, capture: _Capture, step: Callable[[], bool]) -> bool:
+        try:
+            more = step()
+        except (OSError, PflogError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
+            reason = error.reason if isinstance(error, PflogError) else None
+            reason = reason or getattr(error, "strerror", None) or str(error)
+            self.bad += 1
+            what = "the rest of it is skipped" if capture.was_read else "skipped"
+            self._tell(f"{capture.name}: {reason}; {what}")
+            more = False
+        if not more:
+            capture.close()
+        return more
+
+
+class _Capture:
+    """One file.
+
+    first: when its first packet came, (seconds, microseconds).
+    records: what was decoded and not taken yet.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = "standard input" if name == STDIN else name
+        self.first = (0, 0)
+        self.records: list[Record] = []
+        self.size = 0
+        self.was_read = False
+        self._path = None if name == STDIN else Path(name)
+        self._raw: Optional[BinaryIO] = None
+        self._file: Any = None
+        self._decoder: Union[Decoder, PcapngDecoder] = Decoder()
+
+    @property
+    def head(self) -> tuple[int, int]:
+        """When the next record came."""
+        return self.records[0][:2]
+
+    @property
+    def byteorder(self) -> str:
+        decoder = self._decoder
+        if isinstance(decoder, PcapngDecoder):
+            return decoder.byteorder
+        return decoder.header.byteorder if decoder.header else "<"
+
+    @property
+    def position(self) -> int:
+        """Bytes read so far, as they are on the disk."""
+        return self._raw.tell() if self._raw is not None and self._path else 0
+
+    def peek(self) -> bool:
+        """Find ``first``; False when there is no packet."""
+        if not self.fill():
+            return False
+        self.first = self.head
+        if self._path is not None:  # opened again when its time comes
+            self.size = self._path.stat().st_size
+            self.close()
+            self.records = []
+            self.was_read = False
+        return True
+
+    def fill(self) -> bool:
+        """Decode the next piece; False at the end."""
+        if self.records:
+            return True
+        if self._file is None:
+            self._open()
+        while not self.records:
+            data = self._file.read(CHUNK)
+            self.records = self._decoder.feed(data)
+            if not data and not self.records:
+                if pending := self._decoder.pending:
+                    raise PflogError("record", 0, pending, "ends within a record")
+                return False
+        self.was_read = True
+        return True
+
+    def take(self, limit: Optional[tuple[int, int]]) -> list[Record]:
+        """The records up to ``limit``, another file's next time: at least one."""
+        records = self.records
+        if limit is None or records[-1][:2] <= limit:
+            self.records = []
+            return records
+        count = next(
+            (index for index, record in enumerate(records) if record[:2] > limit), len(records)
+        )
+        count = max(1, count)
+        self.records = records[count:]
+        return records[:count]
+
+    def close(self) -> None:
+        for file in (self._file, self._raw):
+            if file is not None and self._path is not None:
+                file.close()
+        self._file = self._raw = None
+
+    def _open(self) -> None:
+        raw = cast(BinaryIO, sys.stdin.buffer) if self._path is None else self._path.open("rb")
+        self._raw = raw
+        buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(Any, raw))
+        self._file = _decompressed(buffered)
+        start = self._file.peek(4)[:4]
+        self._decoder = PcapngDecoder() if start == PCAPNG_MAGIC else Decoder()
+
+
+def _decompressed(file: io.BufferedReader) -> Any:
+    """Wrap a file in what its first bytes ask for; the result can be peeked at."""
+    start = file.peek(6)[:6]
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=file)
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(file)
+    if start == b"\xfd7zXZ\x00":
+        return lzma.LZMAFile(file)
+    if start.startswith(b"\x28\xb5\x2f\xfd"):
+        return io.BufferedReader(_zstd(file))
+    return file
+
+
+def _zstd(file: io.BufferedReader) -> _Zstd:
+    """Open zstd, which Python's own library has since 3.14, before that by a package."""
+    try:
+        return _Zstd(importlib.import_module("compression.zstd").ZstdFile(file))
+    except ImportError:
+        pass
+    try:
+        package = importlib.import_module("zstandard")
+    except ImportError:
+        raise OSError("is compressed with zstd: install the package zstandard to read it") from None
+    return _Zstd(package.ZstdDecompressor().stream_reader(file, read_across_frames=True))
+
+
+class _Zstd(io.RawIOBase):
+    """A reader whose errors are OSError: each package has its own otherwise."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        try:
+            data = self._reader.read(len(buffer))
+        except Exception as error:
+            raise OSError(str(error)) from error
+        buffer[: len(data)] = data
+        return len(data)

@@ -1,0 +1,242 @@
+"""Jails as fail2ban itself would run them, but without threads and actions.
+
+The configuration is read by fail2ban's own readers and turned into the commands that
+its client would send; a server object that is never started carries them out, all but
+those that add actions and log files.  So every option means what it means in production.
+What is left of the jail are its filter, its counters and its list of bans, with
+fail2ban's clock stopped: ``set_time`` turns it.
+"""
+
+from __future__ import annotations
+
+import configparser
+import logging
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+from fail2ban.client.fail2banreader import Fail2banReader
+from fail2ban.client.jailreader import JailReader
+from fail2ban.client.jailsreader import JailsReader
+from fail2ban.server.mytime import MyTime
+from fail2ban.server.observer import Observers, ObserverThread
+from fail2ban.server.server import Server
+from fail2ban.server.ticket import BanTicket
+
+from ..backend import FilterPflog, register
+
+__all__ = [
+    "BanTicket",
+    "Configuration",
+    "ConfigurationError",
+    "JailInfo",
+    "find_configuration",
+    "new_observer",
+    "seconds",
+    "set_time",
+]
+
+HOSTS = (Path("/usr/local/etc/fail2ban"), Path("/usr/pkg/etc/fail2ban"), Path("/etc/fail2ban"))
+"""Where FreeBSD, NetBSD and all others keep fail2ban's configuration."""
+
+ANY_BACKEND = "pflog[distinct=none, mode=any]"
+"""What stands in for the backend of a jail that reads text: every packet is a line."""
+
+_SKIPPED = frozenset({"addaction", "action", "addlogpath", "addjournalmatch"})
+
+
+class ConfigurationError(Exception):
+    """A configuration, jail or setting that cannot be used; the message says why."""
+
+
+class JailInfo(NamedTuple):
+    """A jail as configured."""
+
+    name: str
+    enabled: bool
+    backend: str
+
+
+def find_configuration() -> Path:
+    """The configuration folder of this host that knows pflog, or else the package's own.
+
+    Raises ConfigurationError where there is neither.
+    """
+    packaged = (
+        Path(__file__).resolve().parents[2] / "config",
+        Path(sysconfig.get_path("data")) / "share" / "fail2ban-pflog" / "config",
+        Path(sys.prefix) / "etc" / "fail2ban",
+    )
+    for folder in (*HOSTS, *packaged):
+        if (folder / "filter.d" / "pflog.conf").exists():
+            return folder
+    raise ConfigurationError("no configuration with filter.d/pflog.conf found; name one: --config")
+
+
+class Configuration:
+    """fail2ban's configuration in one folder.
+
+    Raises ConfigurationError where there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        register()
+        self.folder = folder
+        self._reader = JailsReader(basedir=str(folder))
+        try:
+            read = self._reader.read()
+        except (ValueError, configparser.Error, OSError) as error:
+            raise ConfigurationError(str(error)) from None
+        if not read:
+            raise ConfigurationError(f"no jails are configured in {folder}")
+        self._purge_age = self._read_purge_age()
+
+    def jails(self) -> list[JailInfo]:
+        """All jails, in the order of the configuration."""
+        found = []
+        for name in self._reader.sections():
+            if name in ("INCLUDES", "DEFAULT"):
+                continue
+            enabled = self._get(name, "enabled").lower() in ("true", "yes", "on", "1")
+            found.append(JailInfo(name, enabled, self._get(name, "backend")))
+        return found
+
+    def load(self, name: str, settings: Mapping[str, str]) -> Any:
+        """fail2ban's Jail, ready to be fed.
+
+        settings: options of the jail that replace those of the configuration.
+        Raises ConfigurationError.
+        """
+        commands = self._commands(name, settings)
+        server = Server()
+        if ["set", name, "bantime.increment", True] in commands:
+            server.setDatabase(":memory:")
+            server.getDatabase().purgeage = self._purge_age
+        # Its own words are kept: the return value holds only the exception's text.
+        for command in commands:
+            if command[0] == "start" or (len(command) > 2 and command[2] in _SKIPPED):
+                continue
+            status, answer = server._Server__transm.proceed(command)
+            if status:
+                raise ConfigurationError(f"jail {name}: {' '.join(map(str, command))}: {answer}")
+        jail = server._Server__jails[name]
+        if problem := jail.filter._problem:
+            raise ConfigurationError(f"jail {name}: {problem}")
+        return jail
+
+    def _commands(self, name: str, settings: Mapping[str, str]) -> list[list[Any]]:
+        names = [jail.name for jail in self.jails()]
+        if name not in names:
+            raise ConfigurationError(
+                f"there is no jail {name} in {self.folder}; there are {', '.join(names) or 'none'}"
+            )
+        # Each time anew: a reader keeps what was merged into it.
+        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
+        reader.read()
+        changes = {"action": "", "enabled": "true", **settings}
+        if not is_pflog(changes.get("backend") or self._get(name, "backend")):
+            changes["backend"] = ANY_BACKEND
+        known = {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
+        if unknown := sorted(set(settings) - known):
+            raise ConfigurationError(
+                f"jail {name} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
+            )
+        reader.merge_section(name, changes)
+        with _Errors() as errors:
+            try:
+                reader.getOptions()
+                commands: list[list[Any]] = reader.convert(allow_no_files=True)
+            except (ValueError, configparser.Error) as error:
+                raise ConfigurationError(f"jail {name}: {error}") from None
+        if errors.messages:
+            raise ConfigurationError(f"jail {name}: {'; '.join(errors.messages)}")
+        return commands
+
+    def _get(self, name: str, option: str) -> str:
+        try:
+            return str(self._reader.get(name, option))
+        except configparser.Error:
+            return ""
+
+    def _read_purge_age(self) -> str:
+        reader = Fail2banReader(basedir=str(self.folder))
+        reader.read()
+        try:
+            return str(reader.get("Definition", "dbpurgeage"))
+        except (configparser.Error, AttributeError):
+            return "1d"
+
+
+class _Errors(logging.Handler):
+    """What fail2ban logs as errors meanwhile: the only place where it tells some."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+    def __enter__(self) -> _Errors:
+        logging.getLogger("fail2ban").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("fail2ban").removeHandler(self)
+
+
+def is_pflog(backend: str) -> bool:
+    """Whether a jail's option ``backend`` asks for pflog."""
+    return backend.partition("[")[0].strip().lower() == "pflog"
+
+
+def choose(jails: Iterable[JailInfo]) -> list[str]:
+    """The jails to judge where none was named: pflog's enabled ones, or else all of pflog's."""
+    pflog = [jail for jail in jails if is_pflog(jail.backend)]
+    return [jail.name for jail in pflog if jail.enabled] or [jail.name for jail in pflog]
+
+
+def set_time(time: float) -> None:
+    """Set fail2ban's clock, seconds since the epoch."""
+    MyTime.myTime = time
+
+
+def seconds(text: str) -> float:
+    """A time as fail2ban writes it (``5m``, ``1d12h``, ``-1``) in seconds.
+
+    Raises ConfigurationError.
+    """
+    try:
+        return float(MyTime.str2seconds(text))
+    except Exception:
+        raise ConfigurationError(f"{text!r} is no time; times are 300, 5m, 1d12h") from None
+
+
+class _Observer(ObserverThread):  # type: ignore[misc] # fail2ban has no types
+    """fail2ban's observer (it makes bans of known sources longer), at once in one thread."""
+
+    def add(self, *event: Any) -> None:
+        getattr(self, event[0])(*event[1:])
+
+    def add_timer(self, starttime: float, *event: Any) -> None:
+        """Later the observer would only tell actions that a ban was prolonged."""
+
+
+def new_observer() -> Any:
+    """Put an observer in place that works at once, and return it."""
+    Observers.Main = _Observer()
+    return Observers.Main
+
+
+def filter_of(jail: Any) -> FilterPflog:
+    """The jail's filter."""
+    filter_: FilterPflog = jail.filter
+    return filter_
+
+
+def end_of_ban(ticket: Any, jail: Any) -> Optional[float]:
+    """When a ban ends, seconds since the epoch; None: never."""
+    end: float = ticket.getEndOfBanTime(jail.actions.getBanTime())
+    return None if end >= BanTicket.MAX_TIME else end

@@ -1,0 +1,262 @@
+"""One jail, judged by fail2ban's own code on a clock that the packets turn.
+
+A packet goes the backend's way: ``Lines`` decides whether it becomes a line, the jail's
+filter matches and counts it, and a source that reaches maxretry is banned.  What differs
+from a server is this, and nothing else:
+
+- A ban holds from the packet that completes it.  A server's ban action comes up to a
+  second later; the backend is deaf to the source for that long in any case.
+- It holds until the first packet behind its end; a server lifts it up to a second later.
+- While it holds, packets from that source would not have been logged: they are counted as
+  prevented and not fed to the jail.
+- The failure counters are cleaned up every 5 seconds, as a server does, but from the
+  first packet on.
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections import OrderedDict
+from typing import Any, NamedTuple, Optional
+
+from ..header import AF_INET
+from ..savefile import Record
+from ..scan import read
+from .jails import BanTicket, end_of_ban, filter_of, new_observer
+
+__all__ = ["Ban", "Close", "Judge", "source_of"]
+
+MAX_TRACKED = 65_536
+"""Sources whose ports and highest count are kept; those unseen for longest go first."""
+
+MAX_PORTS = 1024
+"""Different ports told of one ban; a jail counts far fewer."""
+
+ALL_DIRECTIONS = frozenset(range(256))
+
+PURGE_EVERY = 3600.0
+"""Seconds after which a server forgets old bans in its database."""
+
+
+class Ban:
+    """A ban.
+
+    source: as fail2ban names it.  number: how many bans of this source it makes.
+    time: when it began, end: when it ends (infinity: never), seconds since the epoch.
+    first: when fail2ban began to count the source; failures: how many it counted.
+    packets: how many packets the jail had been given by then, from all sources.
+    ports: the destination ports that were counted, at most MAX_PORTS.
+    lines: the last matched lines, as many as the jail's maxmatches.
+    prevented: how many packets would not have been logged, so far.
+    """
+
+    __slots__ = (
+        "end",
+        "failures",
+        "first",
+        "lines",
+        "number",
+        "packets",
+        "ports",
+        "prevented",
+        "source",
+        "time",
+    )
+
+    def __init__(self, source: str, number: int, time: float, end: float) -> None:
+        self.source = source
+        self.number = number
+        self.time = time
+        self.end = end
+        self.first = time
+        self.failures = 0
+        self.packets = 0
+        self.ports: list[int] = []
+        self.lines: list[str] = []
+        self.prevented = 0
+
+
+class Close(NamedTuple):
+    """A source that was never banned, the highest count that it came to, and its ports."""
+
+    source: str
+    count: int
+    ports: list[int]
+
+
+class _Tracked:
+    """What is kept of a source beside fail2ban's counters."""
+
+    __slots__ = ("bans", "count", "first", "ports")
+
+    def __init__(self, first: float) -> None:
+        self.first = first
+        self.ports: dict[int, None] = {}
+        self.count = 0
+        self.bans = 0
+
+
+class Judge:
+    """Feeds a jail.
+
+    jail: from ``Configuration.load``.
+
+    packets: given to the jail or prevented, without those that its bpf leaves out.
+    prevented: how many of them would not have been logged.
+    failures: how many were counted.  bans: in the order in which they began.
+    """
+
+    def __init__(self, jail: Any) -> None:
+        self.jail = jail
+        self.filter = filter_of(jail)
+        self.packets = 0
+        self.prevented = 0
+        self.failures = 0
+        self.bans: list[Ban] = []
+        self.distinct = self.filter._lines.distinct
+        self._line = self.filter._lines.line
+        self._matches = self.filter._matches
+        self._count = self.filter.processLineAndAdd
+        self._observer = new_observer() if jail.getBanTimeExtra("increment") else None
+        self._banned: dict[Any, Ban] = {}  # source as bytes, or a network
+        self._networks: set[tuple[int, int]] = set()  # (bytes of an address, prefix length)
+        self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
+        self._frame = b""
+        self._next_unban = math.inf
+        self._next_clean = -math.inf
+        self._next_purge = -math.inf
+        self._add_failure = self.filter.failManager.addFailure
+        # Where fail2ban's threads would take over, the simulation does.
+        self.filter.failManager.addFailure = self._failure
+        jail.putFailTicket = self._ban
+        jail.isAlive = lambda: True
+
+    @property
+    def close(self) -> list[Close]:
+        """The sources that came to half of maxretry, but to no ban; the closest first."""
+        half = max(2, self.filter.getMaxRetry() / 2)
+        found = [
+            Close(source, tracked.count, sorted(tracked.ports))
+            for source, tracked in self._tracked.items()
+            if not tracked.bans and tracked.count >= half
+        ]
+        found.sort(key=lambda close: -close.count)
+        return found
+
+    def packet(self, record: Record, byteorder: str, time: float, source: bytes) -> Optional[Ban]:
+        """Judge one packet; returns the ban that prevents it.
+
+        time: of the packet, to which fail2ban's clock was set.
+        source: of the packet, from ``source_of``.
+        """
+        if self._matches is not None and not self._matches(record[2]):
+            return None
+        self.packets += 1
+        if time > self._next_unban:
+            self._unban(time)
+        ban = self._banned.get(source)
+        if ban is None and self._networks:
+            ban = self._network_ban(source)
+        if ban is not None:
+            self.prevented += 1
+            ban.prevented += 1
+            return ban
+        if time >= self._next_clean:
+            self._clean(time)
+        line = self._line(record, byteorder)
+        if line is not None:
+            self._frame = record[2]
+            self._count(line.parts, line.time)
+        return None
+
+    # -- what fail2ban's threads would do ----------------------------------------------
+
+    def _failure(self, ticket: Any, count: int = 1, observed: bool = False) -> int:
+        """Count a failure, and keep what the report tells of its source."""
+        attempts: int = self._add_failure(ticket, count, observed)
+        source = str(ticket.getID())
+        tracked = self._tracked.get(source)
+        if tracked is None:
+            if len(self._tracked) >= MAX_TRACKED:
+                self._tracked.popitem(last=False)
+            tracked = self._tracked[source] = _Tracked(ticket.getTime())
+        else:
+            self._tracked.move_to_end(source)
+            if attempts == 1 and not observed:  # fail2ban has forgotten what came before
+                tracked.first, tracked.ports = ticket.getTime(), {}
+        tracked.count = max(tracked.count, attempts)
+        if not observed:
+            self.failures += 1
+            packet = read(self._frame, ALL_DIRECTIONS)
+            if packet is not None and packet.port and len(tracked.ports) < MAX_PORTS:
+                tracked.ports[packet.port[0] << 8 | packet.port[1]] = None
+        return attempts
+
+    def _ban(self, ticket: Any) -> None:
+        """Ban, as the thread of the jail's actions does."""
+        manager = self.jail.actions.banManager
+        ticket = BanTicket.wrap(ticket)
+        ban_time = ticket.getBanTime(manager.getBanTime())
+        if not manager.addBanTicket(ticket, reason={}):
+            return
+        if self._observer is not None:
+            self._observer.banFound(ticket, self.jail, ban_time)
+        source = str(ticket.getID())
+        tracked = self._tracked.get(source) or _Tracked(ticket.getTime())
+        tracked.bans += 1
+        end = end_of_ban(ticket, self.jail)
+        ban = Ban(source, tracked.bans, ticket.getTime(), math.inf if end is None else end)
+        ban.first, ban.ports = tracked.first, sorted(tracked.ports)
+        ban.failures, ban.packets = ticket.getAttempt(), self.packets
+        ban.lines = ticket.getMatches()
+        self.bans.append(ban)
+        self._banned[self._key(ticket)] = ban
+        self._next_unban = min(self._next_unban, ban.end)
+
+    def _unban(self, time: float) -> None:
+        """Lift the bans that are over, as the thread of the jail's actions does."""
+        for ticket in self.jail.actions.banManager.unBanList(time):
+            self._banned.pop(self._key(ticket), None)
+        self._next_unban = min((ban.end for ban in self._banned.values()), default=math.inf)
+
+    def _clean(self, time: float) -> None:
+        """Clean up, as the threads of filter and observer do."""
+        self.filter.performSvc()
+        self._next_clean = time + 1.0
+        if self._observer is not None and time >= self._next_purge:
+            self._next_purge = time + PURGE_EVERY
+            self.jail.database.purge()
+
+    # -- sources that fail2ban bans as networks ----------------------------------------
+
+    def _key(self, ticket: Any) -> Any:
+        """What the packets of a ticket's source are found by."""
+        address = ticket.getIP()
+        if not address.isValid:
+            return str(ticket.getID())  # a failure-id that is no address: prevents nothing
+        if address.isSingle:
+            return socket.inet_pton(address.family, str(address))
+        network, _, length = str(address).partition("/")
+        packed = socket.inet_pton(address.family, network)
+        self._networks.add((len(packed), int(length)))
+        return _network(packed, int(length))
+
+    def _network_ban(self, source: bytes) -> Optional[Ban]:
+        for size, length in self._networks:
+            if size == len(source) and (ban := self._banned.get(_network(source, length))):
+                return ban
+        return None
+
+
+def _network(address: bytes, length: int) -> tuple[int, int, int]:
+    bits = 8 * len(address)
+    return bits, length, int.from_bytes(address, "big") >> (bits - length)
+
+
+def source_of(frame: bytes) -> bytes:
+    """The source address of a frame, 4 or 16 bytes; empty where there is none."""
+    if len(frame) < 48:
+        return b""
+    at = (frame[0] + 3) & ~3
+    return frame[at + 12 : at + 16] if frame[1] == AF_INET else frame[at + 8 : at + 24]

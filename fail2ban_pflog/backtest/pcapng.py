@@ -1,0 +1,128 @@
+"""pcapng: bytes in, records out, no I/O.
+
+A file is a chain of blocks (type, length, body, length again): a section header tells
+the byte order, an interface description the link type and the unit of time, and an
+enhanced (or, long ago, plain) packet block holds one frame.  Everything else is passed
+over.  draft-ietf-opsawg-pcapng; libpcap reads the same, but neither from a pipe nor
+compressed, and refuses a file in which two interfaces differ.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from ..errors import PflogError
+from ..savefile import MAX_CAPLEN, Record, check_link_type
+
+__all__ = ["MAGIC", "PcapngDecoder"]
+
+MAGIC = b"\x0a\x0d\x0d\x0a"
+"""The first 4 bytes: the type of a section header, the same in both byte orders."""
+
+MAX_BLOCK = 2 * MAX_CAPLEN
+"""Longest block: a frame and its options; longer is damage."""
+
+_SECTION, _INTERFACE, _OLD_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 6
+_BYTE_ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
+_TIME_RESOLUTION, _TIME_OFFSET = 9, 14  # options of an interface
+_SHORTEST = 12  # type and both lengths
+
+
+class _Interface(NamedTuple):
+    """An interface: its link type, how many units a second has, seconds to add."""
+
+    linktype: int
+    units: int
+    offset: int
+
+
+class PcapngDecoder:
+    """A pcapng file that arrives in pieces: feed(bytes) gives the records that are whole.
+
+    byteorder: ``<`` or ``>``, the order of the section being read.
+    """
+
+    def __init__(self) -> None:
+        self.byteorder = ""
+        self._buffer = b""
+        self._interfaces: list[_Interface] = []
+
+    @property
+    def pending(self) -> int:
+        """Bytes of an unfinished block that wait for the rest of it."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> list[Record]:
+        """Take the next bytes of the file, return the records that they complete.
+
+        Raises PflogError (layer ``pcapng``) where the file is damaged or its frames are
+        not pflog's; the records before a damage have been returned by then.
+        """
+        buffer = self._buffer + data if self._buffer else data
+        records: list[Record] = []
+        at = 0
+        try:
+            while at + _SHORTEST <= len(buffer):
+                kind, length = self._block(buffer, at)
+                if at + length > len(buffer):
+                    break
+                if kind == _INTERFACE:
+                    self._interfaces.append(self._interface(buffer[at + 8 : at + length - 4]))
+                elif kind in (_PACKET, _OLD_PACKET):
+                    records.append(self._packet(kind, buffer[at + 8 : at + length - 4]))
+                at += length
+        except PflogError:
+            if not records:
+                raise
+            # What came before the damage is returned first; the next call meets it again.
+        self._buffer = buffer[at:]
+        return records
+
+    def _block(self, buffer: bytes, at: int) -> tuple[int, int]:
+        """Type and length of the block at ``at``; a section header sets the byte order."""
+        if buffer[at : at + 4] == MAGIC:
+            order = _BYTE_ORDERS.get(buffer[at + 8 : at + 12])
+            if order is None:
+                raise PflogError("pcapng", 0, len(buffer) - at, "section without a byte order")
+            self.byteorder = order
+            self._interfaces = []
+        if not self.byteorder:
+            raise PflogError("pcapng", 0, len(buffer) - at, "does not start with a section")
+        kind, length = struct.unpack_from(self.byteorder + "II", buffer, at)
+        if length < _SHORTEST or length % 4 or length > MAX_BLOCK:
+            raise PflogError("pcapng", 0, len(buffer) - at, f"a block is {length} bytes long")
+        return kind, length
+
+    def _interface(self, body: bytes) -> _Interface:
+        self._need(body, 8)
+        linktype: int = struct.unpack_from(self.byteorder + "H", body)[0]
+        check_link_type(linktype)
+        units, offset = 1_000_000, 0
+        at = 8
+        while at + 4 <= len(body):
+            code, length = struct.unpack_from(self.byteorder + "HH", body, at)
+            value = body[at + 4 : at + 4 + length]
+            if code == _TIME_RESOLUTION and len(value) == 1:
+                units = 1 << (value[0] & 0x7F) if value[0] & 0x80 else 10 ** value[0]
+            elif code == _TIME_OFFSET and len(value) == 8:
+                offset = struct.unpack(self.byteorder + "q", value)[0]
+            at += 4 + (length + 3 & ~3)
+        return _Interface(linktype, units, offset)
+
+    def _packet(self, kind: int, body: bytes) -> Record:
+        self._need(body, 20)
+        layout = "IIIII" if kind == _PACKET else "HxxIIII"
+        number, high, low, caplen, _ = struct.unpack_from(self.byteorder + layout, body)
+        if number >= len(self._interfaces):
+            raise PflogError("pcapng", 0, len(body), f"packet of an unknown interface {number}")
+        self._need(body, 20 + caplen)
+        interface = self._interfaces[number]
+        seconds, fraction = divmod(high << 32 | low, interface.units)
+        micros = fraction * 1_000_000 // interface.units
+        return seconds + interface.offset, micros, body[20 : 20 + caplen]
+
+    @staticmethod
+    def _need(body: bytes, size: int) -> None:
+        if len(body) < size:
+            raise PflogError("pcapng", size, len(body))

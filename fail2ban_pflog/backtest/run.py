@@ -1,0 +1,231 @@
+"""Captures through judges, in one pass; what is counted beside them is bounded.
+
+A result is plain data: it can be sent from one process to another, and printed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Callable, NamedTuple, Optional, Union
+
+from ..savefile import Record
+from ..scan import read
+from .captures import Captures
+from .jails import ConfigurationError, set_time
+from .judge import ALL_DIRECTIONS, Ban, Close, Judge, source_of
+
+__all__ = ["MAX_SOURCES", "Result", "Run", "Survey", "Timeline", "Trust"]
+
+MAX_SOURCES = 262_144
+"""Different sources told apart, some 30 MB; of a flood of forged ones the rest is not."""
+
+MAX_BINS = 512
+"""Bars of a time line; when there are more, two become one."""
+
+MAX_SURVEYED = 65_536
+"""Sources whose ports are counted for the plots."""
+
+MAX_PORTS = 1024
+"""Different ports counted of one source for the plots."""
+
+
+class Timeline:
+    """How much of something happened when, in at most MAX_BINS bars of equal width.
+
+    width: seconds, doubled as often as needed.
+    bins: number of a bar (its begin divided by width) -> count.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        self.width = width
+        self.bins: dict[int, int] = {}
+
+    def add(self, time: float, count: int = 1) -> None:
+        """Count what happened at ``time``, seconds since the epoch."""
+        number = int(time // self.width)
+        bins = self.bins
+        bins[number] = bins.get(number, 0) + count
+        while len(bins) > MAX_BINS:
+            self.width *= 2
+            folded: dict[int, int] = {}
+            for old, value in bins.items():
+                folded[old // 2] = folded.get(old // 2, 0) + value
+            self.bins = bins = folded
+
+
+class Survey:
+    """What the plots need beside the bans: time lines, and how many ports who asked for.
+
+    packets, prevented: time lines.  ports: source -> different ports, for as many
+    sources as MAX_SURVEYED, counted with no regard to bans.
+    """
+
+    def __init__(self) -> None:
+        self.packets = Timeline()
+        self.prevented = Timeline()
+        self._ports: dict[bytes, set[bytes]] = {}
+
+    def packet(self, time: float, frame: bytes, source: bytes, prevented: bool) -> None:
+        """Take one packet."""
+        (self.prevented if prevented else self.packets).add(time)
+        ports = self._ports.get(source)
+        if ports is None:
+            if len(self._ports) >= MAX_SURVEYED:
+                return
+            ports = self._ports[source] = set()
+        if len(ports) < MAX_PORTS:
+            packet = read(frame, ALL_DIRECTIONS)
+            if packet is not None and packet.port:
+                ports.add(packet.port)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Source -> how many different ports it asked for."""
+        return {str(ip_address(source)): len(ports) for source, ports in self._ports.items()}
+
+
+class Trust:
+    """Networks that must never be banned.
+
+    words: each is a network, an address, or a file with one per line (# begins a comment).
+    Raises ConfigurationError for what is neither.
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._networks: list[Union[IPv4Network, IPv6Network]] = []
+        for word in words:
+            self._networks += self._read(word)
+
+    def _read(self, word: str) -> list[Union[IPv4Network, IPv6Network]]:
+        with contextlib.suppress(ValueError):
+            return [ip_network(word, strict=False)]
+        try:
+            text = Path(word).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(f"--trust {word}: no network, and no file ({error})") from None
+        networks = []
+        for number, line in enumerate(text.splitlines(), 1):
+            if entry := line.partition("#")[0].strip():
+                try:
+                    networks.append(ip_network(entry, strict=False))
+                except ValueError as error:
+                    raise ConfigurationError(f"--trust {word}, line {number}: {error}") from None
+        return networks
+
+    def __contains__(self, source: str) -> bool:
+        try:
+            network = ip_network(source)
+        except ValueError:
+            return False
+        return any(
+            network.version == trusted.version and network.overlaps(trusted)
+            for trusted in self._networks
+        )
+
+
+class Result(NamedTuple):
+    """What one jail made of the captures.
+
+    maxretry, findtime, bantime: as the jail was run, times in seconds.
+    packets, prevented, failures, bans: see ``Judge``; sources: how many there were, at
+    most MAX_SOURCES.  begin, end: times of the first and last packet, 0.0 where none.
+    close: the sources that came close.  trusted: the banned ones that are trusted.
+    survey: where it was asked for.
+    """
+
+    jail: str
+    maxretry: int
+    findtime: float
+    bantime: float
+    packets: int
+    prevented: int
+    failures: int
+    bans: list[Ban]
+    sources: int
+    begin: float
+    end: float
+    close: list[Close]
+    trusted: list[str]
+    survey: Optional[Survey] = None
+
+    @property
+    def banned(self) -> list[str]:
+        """The sources that were banned, each once, in order."""
+        return list(dict.fromkeys(ban.source for ban in self.bans))
+
+    @property
+    def share(self) -> float:
+        """The prevented packets' share of all, 0 to 1."""
+        return self.prevented / self.packets if self.packets else 0.0
+
+
+class Run:
+    """One pass over captures, by one or several judges.
+
+    survey: whether to gather what the plots need.
+    packets: how many were read so far.
+    """
+
+    def __init__(self, judges: Sequence[Judge], survey: bool = False) -> None:
+        self.judges = judges
+        self.packets = 0
+        self._surveys = [Survey() if survey else None for _ in judges]
+        self._sources: set[bytes] = set()
+        self._begin, self._end = math.inf, 0.0
+
+    def read(self, captures: Captures, report: Callable[[int], None] = lambda _: None) -> None:
+        """Judge all packets.
+
+        report: called after each batch with the number of packets so far.
+        """
+        for byteorder, records in captures:
+            self._batch(byteorder, records)
+            self.packets += len(records)
+            report(self.packets)
+
+    def _batch(self, byteorder: str, records: list[Record]) -> None:
+        sources = self._sources
+        judges = [(judge.packet, survey) for judge, survey in zip(self.judges, self._surveys)]
+        for record in records:
+            seconds, microseconds, frame = record
+            time = seconds + microseconds / 1e6
+            source = source_of(frame)
+            if source not in sources and len(sources) < MAX_SOURCES:
+                sources.add(source)
+            set_time(time)
+            for judge, survey in judges:
+                ban = judge(record, byteorder, time, source)
+                if survey is not None:
+                    survey.packet(time, frame, source, ban is not None)
+        self._begin = min(self._begin, records[0][0] + records[0][1] / 1e6)
+        self._end = max(self._end, time)
+
+    def results(self, trust: Trust) -> list[Result]:
+        """What the judges found so far, in their order."""
+        return [
+            self._result(judge, survey, trust)
+            for judge, survey in zip(self.judges, self._surveys)
+        ]
+
+    def _result(self, judge: Judge, survey: Optional[Survey], trust: Trust) -> Result:
+        banned = dict.fromkeys(ban.source for ban in judge.bans)
+        return Result(
+            jail=judge.jail.name,
+            maxretry=int(judge.filter.getMaxRetry()),
+            findtime=float(judge.filter.getFindTime()),
+            bantime=float(judge.jail.actions.getBanTime()),
+            packets=judge.packets,
+            prevented=judge.prevented,
+            failures=judge.failures,
+            bans=judge.bans,
+            sources=len(self._sources),
+            begin=self._begin if self.packets else 0.0,
+            end=self._end,
+            close=judge.close,
+            trusted=[source for source in banned if source in trust],
+            survey=survey,
+        )

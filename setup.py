@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.9",
     packages=find_packages(include=["fail2ban_pflog", "fail2ban_pflog.*"]),
     package_data={"fail2ban_pflog": ["py.typed"]},
-    install_requires=["pcapy-ng>=1.0.9"],
+    install_requires=["pcapy-ng>=2.1"],
     extras_require={"backtest": ["rich", "matplotlib"]},
     entry_points={
         "console_scripts": [

@@ -16,7 +16,10 @@ from __future__ import annotations
 
 from typing import Callable
 
-__all__ = ["Tell"]
+__all__ = ["NOTICE", "Tell"]
 
 Tell = Callable[[int, str], None]
 """tell(level, message): a level of the logging module, a message for administrators."""
+
+NOTICE = 25
+"""fail2ban's level between INFO and WARNING."""

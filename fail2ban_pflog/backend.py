@@ -1,0 +1,472 @@
+"""fail2ban's backend ``pflog``: the one module that imports fail2ban at import time.
+
+``register()`` teaches fail2ban's Jail the name; ``FilterPflog`` is what a jail then gets.
+Its thread asks its sources for records (savefiles by ``logpath``, the interface
+otherwise), makes lines of them and hands those to fail2ban's own regular expressions
+and counters, each with its packet's own time: no date is detected, and no time is
+rewritten because pflogd flushed late.
+
+Whatever is wrong with options, files or the interface is told in the log and in
+``fail2ban-client status JAIL``; nothing is raised into the server or out of the thread.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+import threading
+import time
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+
+from fail2ban.helpers import extractOptions, getLogger
+from fail2ban.server.filter import FileFilter
+from fail2ban.server.jail import Jail
+from fail2ban.server.mytime import MyTime
+
+from .distinct import WHATS, Distinct
+from .errors import PflogError
+from .lines import Lines
+from .savefile import Record
+from .scan import KERNEL_FILTER, MODES
+from .sources import NOTICE, bpf
+from .sources.follow import Follower
+from .sources.live import BUFFER_SIZE, LiveSource
+from .sources.overlap import Overlap
+
+__all__ = ["FilterPflog", "register"]
+
+logSys = getLogger("fail2ban.filterpflog")
+
+NAME = "pflog"
+
+POLL = 0.25
+"""Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
+
+SAVE_EVERY = 1.0
+"""Seconds between two writes of positions to fail2ban's database: what a kill -9 repeats."""
+
+LATEST_FLUSH = 3600
+"""pflogd holds packets back for an hour at the most (-d); what is older by more than that
+and findtime is not news, but an old file that was put in place."""
+
+MUTE = 5.0
+"""Seconds for which a banned source is not heard, until the firewall has caught up."""
+
+CLEAN_EVERY = 5.0
+"""Seconds between two clean-ups of the failure counters, as fail2ban does it."""
+
+
+class Options(NamedTuple):
+    """What stands in ``backend = pflog[...]``."""
+
+    interface: str = ""
+    bpf: str = ""
+    distinct: str = "none"
+    mode: str = "any"
+    direction: str = "in"
+    prefix6: int = 128
+    silence: float = 900.0
+    buffer: int = BUFFER_SIZE
+
+    @classmethod
+    def parse(cls, given: dict[str, str]) -> Options:
+        """Check the options.
+
+        Raises PflogError (layer ``option``) that names the option and what it takes.
+        """
+        if unknown := sorted(set(given) - set(cls._fields)):
+            raise _wrong(unknown[0], f"is unknown; there are {', '.join(cls._fields)}")
+        values: dict[str, Any] = dict(given)
+        for name, choices in (("distinct", WHATS), ("mode", MODES)):
+            if name in given and given[name] not in choices:
+                raise _wrong(name, f"takes {', '.join(choices)}, not {given[name]!r}")
+        if "silence" in given:
+            values["silence"] = _number("silence", given, MyTime.str2seconds, "a time as 15m, or 0")
+        if "buffer" in given:
+            values["buffer"] = _number("buffer", given, int, "a number of bytes")
+        if "prefix6" in given:
+            values["prefix6"] = _number("prefix6", given, int, "a multiple of 8, 8 to 128")
+        options = cls(**values)
+        if options.bpf:
+            bpf.check(options.bpf)
+        return options
+
+
+def _wrong(name: str, why: str) -> PflogError:
+    return PflogError("option", 0, 0, f"option {name} of backend = {NAME}[...] {why}")
+
+
+def _number(name: str, given: dict[str, str], convert: Callable[[str], Any], takes: str) -> Any:
+    try:
+        value = convert(given[name])
+    except Exception:
+        value = -1
+    if value < 0:
+        raise _wrong(name, f"takes {takes}, not {given[name]!r}")
+    return value
+
+
+class _Place:
+    """A place in a savefile, as fail2ban's database asks a log for it."""
+
+    def __init__(self, path: str, identity: str, offset: int) -> None:
+        self.getFileName = lambda: path
+        self.getHash = lambda: identity
+        self.getPos = lambda: offset
+
+
+class _File(Follower):
+    """A savefile of the jail; keeps its place in fail2ban's database."""
+
+    def __init__(self, path: str, filter_: FilterPflog, since: float) -> None:
+        self._name = path
+        self._jail = filter_.jail
+        self._saved: object = None
+        self.packets = 0
+        super().__init__(Path(path), filter_.tell, since=since, recall=self._recall_place)
+
+    def save(self) -> None:
+        """Write the place down, if it moved."""
+        place = self.place
+        database = self._jail.database
+        if place is None or place == self._saved or not place[0] or database is None:
+            return
+        mark = _Place(self._name, *place)
+        if self._saved is None:
+            database.addLog(self._jail, mark)  # makes the row where there is none
+        database.updateLog(self._jail, mark)
+        self._saved = place
+
+    def _recall_place(self, identity: str) -> Optional[int]:
+        database = self._jail.database
+        if database is None:
+            return None
+        offset: Optional[int] = database.addLog(self._jail, _Place(self._name, identity, 0))
+        return offset
+
+
+class FilterPflog(FileFilter):
+    """Filter of a jail with ``backend = pflog[...]``.
+
+    jail: fail2ban's Jail.  options: see ``Options``; wrong ones leave the jail idle.
+    """
+
+    def __init__(self, jail: Any, /, **options: str) -> None:
+        super().__init__(jail)
+        self.checkFindTime = False  # we judge a packet's age; fail2ban would rewrite it
+        self._lock = threading.RLock()  # sources belong to our thread and to the server's
+        self._wake = threading.Event()
+        self._files: dict[str, _File] = {}
+        self._live: Optional[LiveSource] = None
+        self._overlap: Optional[Overlap] = None
+        self._matches: Optional[Callable[[bytes], bool]] = None
+        self._problem = ""
+        self._options = Options()
+        try:
+            self._options = Options.parse(options)
+            if self._options.bpf:
+                self._matches = bpf.frame_filter(self._options.bpf)
+        except PflogError as error:
+            self.stay_idle(error.reason)
+        except Exception as error:
+            self.stay_idle(repr(error))
+        self._lines = Lines(
+            Distinct(
+                self._options.distinct,
+                self._options.mode,
+                self.getFindTime(),
+                self._options.direction,
+                self._options.prefix6,
+            )
+        )
+        self._too_old = 0
+        self._newest = 0.0
+        self._lag = 0.0  # seconds between a packet and its arrival here
+        self._next_clean = 0.0
+        self._next_save = 0.0
+        self._heard = time.monotonic()
+        self._silent = False
+        logSys.debug("Created %s", self)
+
+    def tell(self, level: int, message: str) -> None:
+        """Log a message that an administrator should see."""
+        logSys.log(level, "[%s] %s", self.jailName, message)
+
+    def stay_idle(self, problem: str) -> None:
+        """Read nothing, and tell why in the log and the status."""
+        self._problem = problem
+        self.tell(logging.ERROR, f"this jail stays idle, all others run: {problem}")
+
+    # -- what fail2ban's server asks for -----------------------------------------------
+
+    def setFindTime(self, value: str) -> None:
+        """Set findtime; repeats are told apart over the same time."""
+        super().setFindTime(value)
+        self._lines.distinct.window = float(self.getFindTime())
+
+    def addLogPath(self, path: str, tail: bool = False, autoSeek: bool = True) -> None:
+        """Follow the savefile ``path``; it may come later.
+
+        tail: begin at its end.  autoSeek: pass over packets older than findtime.
+        """
+        with self._lock:
+            if path in self._files:
+                if path in getattr(self, "_reload_logs", ()):
+                    del self._reload_logs[path]
+                else:
+                    logSys.error("%s already exists", path)
+                return
+            since = MyTime.time() - self.getFindTime() if autoSeek else 0.0
+            self._files[path] = _File(path, self, math.inf if tail else since)
+            logSys.info("[%s] Added savefile: %r", self.jailName, path)
+
+    def delLogPath(self, path: str) -> None:
+        """Follow the savefile ``path`` no more; its place is kept."""
+        with self._lock:
+            file = self._files.pop(path, None)
+            if file is not None:
+                file.save()
+                file.close()
+                logSys.info("[%s] Removed savefile: %r", self.jailName, path)
+
+    def getLogPaths(self) -> list[str]:
+        """Return the paths of the savefiles."""
+        return list(self._files)
+
+    def getLogs(self) -> list[_File]:
+        """Return the savefiles."""
+        return list(self._files.values())
+
+    def getLog(self, path: str) -> Optional[_File]:
+        """Return one savefile."""
+        return self._files.get(path)
+
+    def getLogCount(self) -> int:
+        """Return how many savefiles there are."""
+        return len(self._files)
+
+    def containsLogPath(self, path: str) -> bool:
+        """Return whether the savefile is followed."""
+        return path in self._files
+
+    def reload(self, begin: bool = True) -> None:
+        """Begin or end a reload; never while a batch of packets is being judged."""
+        with self._lock:
+            super().reload(begin)
+
+    def status(self, flavor: str = "basic") -> list[tuple[str, Any]]:
+        """What ``fail2ban-client status JAIL`` shows."""
+        rows: list[tuple[str, Any]] = super(FileFilter, self).status(flavor=flavor)
+        if flavor in ("stats", "short"):
+            return rows
+        rows.append(("File list", self.getLogPaths()))
+        if self._problem:
+            rows.append(("Idle because", self._problem))
+        for path, file in list(self._files.items()):
+            rows.append((path, f"{file.state}; {file.packets} packets read"))
+        if self._live is not None:
+            live = self._live
+            rows.append((live.interface, f"{live.state}; {live.dropped} dropped by the kernel"))
+        rows.append(("Packets", self._told()))
+        return rows
+
+    def _told(self) -> str:
+        lines, distinct = self._lines, self._lines.distinct
+        parts = [
+            f"{lines.read} read",
+            f"{lines.passed} lines passed",
+            f"{lines.undecodable} undecodable",
+            f"{distinct.repeats} repeats",
+            f"{distinct.let_be} of no interest",
+            f"{distinct.muted} of banned sources",
+        ]
+        if too_old := self._too_old + sum(file.skipped for file in self._files.values()):
+            parts.append(f"{too_old} older than findtime")
+        if self._newest:
+            parts.append(f"newest {max(0, int(MyTime.time() - self._newest))} s ago")
+        return ", ".join(parts)
+
+    # -- the thread --------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread; without a savefile, or if asked to, it listens as well."""
+        options = self._options
+        if not self._problem and (options.interface or not self._files):
+            self._live = LiveSource(
+                options.interface or "pflog0",
+                self.tell,
+                expression=options.bpf,
+                kernel_filter=KERNEL_FILTER[options.mode],
+                buffer_size=options.buffer,
+            )
+            if self._files:
+                self._overlap = Overlap()
+        super().start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; it notices within POLL seconds."""
+        self.active = False
+        self._wake.set()
+        super().stop()
+
+    def onStop(self) -> None:
+        """Write all places down and close all sources."""
+        with self._lock:
+            for path in self.getLogPaths():
+                self.delLogPath(path)
+            if self._live is not None:
+                self._live.close()
+
+    afterStop = onStop  # 1.1 calls it so
+
+    def run(self) -> bool:
+        """Read, judge and count until the jail is stopped."""
+        while self.active:
+            try:
+                busy = not self.idle and not self._problem and self._poll()
+                self.performSvc()
+                if not busy:
+                    self._wait()
+                self.ticks += 1
+            except Exception as error:
+                logSys.error(
+                    "[%s] unexpected, please report it: %r",
+                    self.jailName,
+                    error,
+                    exc_info=logSys.getEffectiveLevel() <= logging.DEBUG,
+                )
+                self._wake.wait(self.sleeptime)
+        self.onStop()
+        logSys.debug("[%s] filter terminated", self.jailName)
+        return True
+
+    def _wait(self) -> None:
+        if self._live is not None and self._live.is_open and not self.idle:
+            self._live.wait(POLL)
+        else:
+            self._wake.wait(POLL)
+
+    def _poll(self) -> bool:
+        """Take one batch from each source; False when none had any."""
+        busy = False
+        with self._lock:
+            for file in list(self._files.values()):
+                records = file.read()
+                file.packets += len(records)
+                busy = busy or bool(records)
+                self._deliver(self._from_file(records), file.byteorder)
+            if self._live is not None:
+                records = self._live.read()
+                busy = busy or bool(records)
+                if self._overlap is not None:
+                    if not self._live.is_open:
+                        self._overlap.live_ended()
+                    records = self._overlap.from_live(records)
+                self._deliver(records, self._live.byteorder)
+            self._save(busy)
+        self._listen_for_silence(busy)
+        return busy
+
+    def _from_file(self, records: list[Record]) -> list[Record]:
+        if self._overlap is not None:
+            records = self._overlap.from_file(records)
+        if self._matches is not None:
+            records = [record for record in records if self._matches(record[2])]
+        return records
+
+    def _deliver(self, records: list[Record], byteorder: str) -> None:
+        if not records:
+            return
+        now = MyTime.time()
+        oldest = now - self.getFindTime() - LATEST_FLUSH
+        self._lag = max(0.0, now - (records[0][0] + records[0][1] / 1e6))
+        for record in records:
+            if record[0] < oldest:
+                self._too_old += 1
+                continue
+            line = self._lines.line(record, byteorder)
+            if line is not None:
+                self.processLineAndAdd(line.parts, min(line.time, now))
+        self._newest = max(self._newest, records[-1][0] + records[-1][1] / 1e6)
+
+    def _save(self, busy: bool) -> None:
+        now = time.monotonic()
+        if now >= self._next_save or not busy:
+            self._next_save = now + SAVE_EVERY
+            for file in self._files.values():
+                file.save()
+
+    def _listen_for_silence(self, busy: bool) -> None:
+        """Warn once when no packet comes for ``silence`` seconds, and tell when it is over."""
+        now = time.monotonic()
+        if busy:
+            self._heard = now
+            if self._silent:
+                self._silent = False
+                self.tell(NOTICE, "packets are coming again")
+        elif self._options.silence and now - self._heard >= self._options.silence:
+            if not self._silent:
+                self.tell(
+                    logging.WARNING,
+                    f"no packet for {int(self._options.silence)} s: does pf log (`log` in its "
+                    "rules), does pflogd run?",
+                )
+            self._silent = True
+
+    # -- fail2ban's own steps, with the packets' clock ---------------------------------
+
+    def performSvc(self, force: bool = False) -> None:
+        """Clean the failure counters up, as if it were when the newest packets came.
+
+        By the wall clock, failures that pflogd flushed late would be gone before the
+        flush that brought them was counted.
+        """
+        now = MyTime.time()
+        if force or now >= self._next_clean:
+            self._next_clean = now + CLEAN_EVERY
+            self.failManager.cleanup(now - self._lag)
+
+    def performBan(self, ip: Any = None) -> None:
+        """Ban who has reached maxretry, and stop hearing him until he is blocked."""
+        super().performBan(ip)
+        if ip is not None:
+            self._lines.distinct.banned(str(ip), MyTime.time(), MUTE)
+
+
+def register() -> None:
+    """Teach fail2ban's Jail the backend ``pflog``; as often as one likes.
+
+    Only a jail that asks for ``pflog`` sees the name: ``auto`` and all other backends
+    are looked for in fail2ban's own list, in its own order.
+    """
+    original = Jail._setBackend
+    if hasattr(original, "is_pflog"):  # ours, or the loader's stand-in
+        original = original.__wrapped__
+
+    @functools.wraps(original)
+    def set_backend(jail: Any, backend: str) -> None:
+        if backend.partition("[")[0].strip().lower() != NAME:
+            original(jail, backend)
+            return
+        try:
+            extractOptions(backend)
+            problem = ""
+        except ValueError as error:
+            problem = f"backend = {backend} cannot be read: {error}"
+        jail._BACKENDS = [NAME]
+        jail._initPflog = functools.partial(_init, jail, problem)
+        try:
+            original(jail, NAME if problem else backend)
+        finally:
+            del jail._BACKENDS
+
+    set_backend.is_pflog = True  # type: ignore[attr-defined]
+    Jail._setBackend = set_backend
+
+
+def _init(jail: Any, problem: str, /, **options: str) -> None:
+    jail._Jail__filter = FilterPflog(jail, **options)
+    if problem:
+        jail.filter.stay_idle(problem)

@@ -1,0 +1,69 @@
+"""Packet filter expressions (pcap-filter), checked with libpcap's own words.
+
+pcapy is imported late: who neither listens nor filters does not need it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import struct
+import tempfile
+from typing import Any, Callable
+
+from ..errors import PflogError
+from ..savefile import DLT_PFLOG
+
+__all__ = ["check", "frame_filter", "join", "pcapy"]
+
+_INSTALL = "pip install --no-binary pcapy-ng pcapy-ng"
+
+
+def pcapy() -> Any:
+    """Return the module pcapy.
+
+    Raises PflogError (layer ``pcapy``) that says how to install it where it is missing.
+    """
+    try:
+        return importlib.import_module("pcapy")
+    except ImportError as error:
+        reason = f"pcapy-ng cannot be imported ({error}); install it: {_INSTALL}"
+        raise PflogError("pcapy", 0, 0, reason) from None
+
+
+def check(expression: str) -> None:
+    """Check an expression against pflog's link type.
+
+    Raises PflogError (layer ``bpf``) with libpcap's message.
+    """
+    # A savefile without records: pcapy's own compile() reads freed memory on an error.
+    with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
+        file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, DLT_PFLOG))
+        file.flush()
+        module = pcapy()
+        handle = module.open_offline(file.name)
+        try:
+            handle.setfilter(expression)
+        except module.PcapError as error:
+            raise PflogError("bpf", 0, 0, explain(expression, error)) from None
+
+
+def explain(expression: str, error: Exception) -> str:
+    """Say what is wrong with an expression and what to do."""
+    if "pf support" in str(error):
+        return f"{error}: this pcapy-ng was built without it; build it yourself: {_INSTALL}"
+    return f"filter expression {expression!r}: {error} (see pcap-filter(7))"
+
+
+def frame_filter(expression: str) -> Callable[[bytes], bool]:
+    """Return a function that tells whether a frame matches the expression.
+
+    Raises PflogError as ``check`` does.
+    """
+    check(expression)
+    program = pcapy().BPFProgram(expression, DLT_PFLOG)
+    return lambda frame: bool(program.filter(frame))
+
+
+def join(*expressions: str) -> str:
+    """Return the expression that all of the given ones together make; "" where none is."""
+    return " and ".join(f"({expression})" for expression in expressions if expression.strip())

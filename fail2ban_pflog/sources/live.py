@@ -1,0 +1,235 @@
+"""Read frames from pf's log interface through libpcap.
+
+The handle never blocks: its descriptor is waited for by whoever owns the loop, then
+``read`` takes what the kernel has.  While the interface is absent, and again when it
+vanishes, opening it is tried anew with growing pauses.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import struct
+import sys
+import time
+from typing import Any, Callable, Optional
+
+from ..errors import PflogError
+from ..savefile import DLT_PFLOG, Record
+from . import NOTICE, Tell, bpf
+
+__all__ = ["LINK_TYPE", "LiveSource"]
+
+LINK_TYPE = DLT_PFLOG
+"""What the interface's frames must be."""
+
+SNAPLEN = 256
+"""Bytes of a frame: the longest pflog header (100), IPv6 and its usual extension headers,
+a TCP header with all its options; no payload is needed."""
+
+BUFFER_SIZE = 2 << 20
+"""Bytes that the kernel keeps for us: several thousand packets."""
+
+DELIVERY_MS = 50
+"""How long the kernel may collect packets before it hands them over."""
+
+BATCH = 1024
+"""Packets per read: a few milliseconds of work, so that a stop is noticed in between."""
+
+PAUSES = (0.5, 1.0, 2.0, 5.0)
+"""Seconds between attempts to open the interface; the last one again and again."""
+
+STATS_EVERY = 1.0
+"""Seconds between questions to the kernel how many packets it dropped."""
+
+_ACTIVATE = {  # pcap/pcap.h
+    -5: "there is no such interface (yet)",
+    -8: "no permission to capture; fail2ban's server must run as root",
+    -9: "the interface is not up",
+    -11: "no permission to capture in promiscuous mode",
+}
+
+_META = struct.Struct("=IIII")  # seconds, microseconds, offset, captured length
+
+
+class LiveSource:
+    """Listen on ``interface``.
+
+    interface: its name, pflog0 as a rule.
+    tell: called once for each thing that an administrator should know.
+    expression: the administrator's filter; a wrong one is told and nothing is read.
+    kernel_filter: what can be left in the kernel besides; dropped where libpcap has no
+        support for pf.
+    snaplen, buffer_size: bytes.
+    clock: seconds that only go forward.
+
+    state: what it is doing, in words.
+    dropped: packets that the kernel had no room for, over all handles.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        tell: Tell,
+        *,
+        expression: str = "",
+        kernel_filter: str = "",
+        snaplen: int = SNAPLEN,
+        buffer_size: int = BUFFER_SIZE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interface = interface
+        self.state = f"waiting for {interface}"
+        self.dropped = 0
+        self.byteorder = "<" if sys.byteorder == "little" else ">"
+        self._tell = tell
+        self._expression = expression
+        self._kernel_filter = kernel_filter
+        self._snaplen = snaplen
+        self._buffer_size = buffer_size
+        self._clock = clock
+        self._handle: Any = None
+        self._attempts = 0
+        self._next_attempt = clock()
+        self._next_stats = 0.0
+        self._dropped_before = 0  # by the handles that are closed
+        self._problem = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether packets can come."""
+        return self._handle is not None
+
+    def fileno(self) -> Optional[int]:
+        """Return the descriptor to wait for, None while there is nothing to wait for."""
+        return int(self._handle.getfd()) if self._handle is not None else None
+
+    def wait(self, seconds: float) -> None:
+        """Wait until packets may be there, for ``seconds`` at the most."""
+        descriptor = self.fileno()
+        if descriptor is None:
+            time.sleep(seconds)
+            return
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(seconds)
+
+    def close(self) -> None:
+        """Stop listening; the next ``read`` would begin again."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            self._count_drops(handle)
+            self._dropped_before = self.dropped
+            handle.close()
+
+    def read(self) -> list[Record]:
+        """The packets that the kernel has now; [] where it has none."""
+        if self._handle is None and not self._open():
+            return []
+        handle = self._handle
+        try:
+            data, meta = handle.next_batch(BATCH)
+            if self._clock() >= self._next_stats:
+                self._next_stats = self._clock() + STATS_EVERY
+                self._count_drops(handle)
+        except bpf.pcapy().PcapError as error:
+            self.close()
+            self._wait_for_it(f"{self.interface} is gone ({error}); waiting for it")
+            return []
+        return [
+            (seconds, microseconds, data[offset : offset + caplen])
+            for seconds, microseconds, offset, caplen in _META.iter_unpack(meta)
+        ]
+
+    def _open(self) -> bool:
+        if self._clock() < self._next_attempt:
+            return False
+        handle = None
+        try:
+            pcapy = bpf.pcapy()
+            try:
+                handle = pcapy.create(self.interface)
+                handle.set_snaplen(self._snaplen)
+                handle.set_promisc(0)
+                handle.set_timeout(DELIVERY_MS)
+                handle.set_buffer_size(self._buffer_size)
+                status = handle.activate()
+                if status < 0:  # pcapy keeps libpcap's message to itself
+                    raise PflogError("pcap", 0, 0, self._explain(status))
+                self._check_link_type(handle)
+                self._set_filter(handle, pcapy.PcapError)
+                handle.setnonblock(1)
+            except pcapy.PcapError as error:
+                raise PflogError("pcap", 0, 0, f"waiting for {self.interface}: {error}") from None
+        except PflogError as error:
+            if handle is not None:
+                handle.close()
+            self._wait_for_it(error.reason)
+            return False
+        self._handle = handle
+        self._attempts = 0
+        self.state = "listening"
+        if self._problem:
+            self._tell(NOTICE, f"listening on {self.interface}")
+            self._problem = ""
+        return True
+
+    def _explain(self, status: int) -> str:
+        why = _ACTIVATE.get(status, f"libpcap's error {status}")
+        return f"waiting for {self.interface}: {why}"
+
+    def _check_link_type(self, handle: Any) -> None:
+        found = handle.datalink()
+        if found != LINK_TYPE:
+            raise PflogError(
+                "pcap",
+                0,
+                0,
+                f"idle because {self.interface} has link type {found} instead of {LINK_TYPE}: "
+                "it is no log interface of pf (pflog0, or what `ifconfig` shows as pflogN)",
+            )
+
+    def _set_filter(self, handle: Any, failure: type[Exception]) -> None:
+        # Only pf's own frames know pf's own words.
+        kernel_filter = self._kernel_filter if LINK_TYPE == DLT_PFLOG else ""
+        joined = bpf.join(kernel_filter, self._expression)
+        if not joined:
+            return
+        try:
+            handle.setfilter(joined)
+        except failure as error:
+            try:
+                handle.setfilter(self._expression)
+            except failure as own:
+                reason = bpf.explain(self._expression, own)
+                raise PflogError("bpf", 0, 0, f"idle because of the {reason}") from None
+            self._tell(
+                logging.WARNING,
+                f"every packet of {self.interface} is copied, also those that cannot count: "
+                + bpf.explain(kernel_filter, error),
+            )
+
+    def _wait_for_it(self, problem: str) -> None:
+        pause = PAUSES[min(self._attempts, len(PAUSES) - 1)]
+        self._attempts += 1
+        self._next_attempt = self._clock() + pause
+        self.state = problem
+        if problem != self._problem:
+            self._problem = problem
+            self._tell(logging.ERROR, problem)
+
+    def _count_drops(self, handle: Any) -> None:
+        """Ask the kernel; warn when drops start."""
+        try:
+            _, dropped, by_interface = handle.stats()
+        except bpf.pcapy().PcapError:
+            return
+        total = self._dropped_before + dropped + by_interface
+        if total > self.dropped:
+            if not self.dropped:
+                self._tell(
+                    logging.WARNING,
+                    f"{self.interface}: the kernel dropped {total} packets; a larger buffer= "
+                    f"(now {self._buffer_size} bytes) or a narrower bpf= helps",
+                )
+            self.dropped = total

@@ -1,0 +1,29 @@
+"""Fixtures that several test modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from tests import f2b
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Callable[..., f2b.Server]]:
+    """A maker of private fail2ban servers; all are stopped at the end."""
+    if f2b.SERVER is None or f2b.CLIENT is None:
+        pytest.skip("needs fail2ban-server and fail2ban-client (`make test` installs them)")
+    servers = []
+
+    def make(jails: str, **options: bool) -> f2b.Server:
+        folder = tmp_path / f"server{len(servers)}"
+        folder.mkdir()
+        servers.append(f2b.Server(folder, jails, **options))
+        return servers[-1]
+
+    yield make
+    for each in servers:
+        each.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 from collections.abc import Sequence
 from typing import Optional
 
@@ -15,7 +16,7 @@ from . import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = ("printer",)
+_COMMANDS = ("printer", "backtest.command")
 """The modules of the sub-commands, in the order in which the help lists them."""
 
 
@@ -34,3 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,7 +13,8 @@ import configparser
 import logging
 import sys
 import sysconfig
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -114,7 +115,6 @@ class Configuration:
         if ["set", name, "bantime.increment", True] in commands:
             server.setDatabase(":memory:")
             server.getDatabase().purgeage = self._purge_age
-        # Its own words are kept: the return value holds only the exception's text.
         for command in commands:
             if command[0] == "start" or (len(command) > 2 and command[2] in _SKIPPED):
                 continue
@@ -144,14 +144,14 @@ class Configuration:
                 f"jail {name} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
             )
         reader.merge_section(name, changes)
-        with _Errors() as errors:
+        with _errors() as errors:
             try:
                 reader.getOptions()
                 commands: list[list[Any]] = reader.convert(allow_no_files=True)
             except (ValueError, configparser.Error) as error:
                 raise ConfigurationError(f"jail {name}: {error}") from None
-        if errors.messages:
-            raise ConfigurationError(f"jail {name}: {'; '.join(errors.messages)}")
+        if errors:
+            raise ConfigurationError(f"jail {name}: {'; '.join(errors)}")
         return commands
 
     def _get(self, name: str, option: str) -> str:
@@ -170,7 +170,7 @@ class Configuration:
 
 
 class _Errors(logging.Handler):
-    """What fail2ban logs as errors meanwhile: the only place where it tells some."""
+    """What fail2ban logs as errors: the only place where it tells some."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -179,12 +179,16 @@ class _Errors(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.messages.append(record.getMessage())
 
-    def __enter__(self) -> _Errors:
-        logging.getLogger("fail2ban").addHandler(self)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        logging.getLogger("fail2ban").removeHandler(self)
+@contextmanager
+def _errors() -> Iterator[list[str]]:
+    """Collect what fail2ban logs as errors meanwhile."""
+    handler, logger = _Errors(), logging.getLogger("fail2ban")
+    logger.addHandler(handler)
+    try:
+        yield handler.messages
+    finally:
+        logger.removeHandler(handler)
 
 
 def is_pflog(backend: str) -> bool:

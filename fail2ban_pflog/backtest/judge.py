@@ -78,10 +78,10 @@ class Ban:
 
 
 class Close(NamedTuple):
-    """A source that was never banned, the highest count that it came to, and its ports."""
+    """A source that was never banned, the highest count that it reached, and its ports."""
 
     source: str
-    count: int
+    reached: int
     ports: list[int]
 
 
@@ -141,7 +141,7 @@ class Judge:
             for source, tracked in self._tracked.items()
             if not tracked.bans and tracked.count >= half
         ]
-        found.sort(key=lambda close: -close.count)
+        found.sort(key=lambda close: -close.reached)
         return found
 
     def packet(self, record: Record, byteorder: str, time: float, source: bytes) -> Optional[Ban]:

@@ -49,12 +49,17 @@ class Timeline:
         number = int(time // self.width)
         bins = self.bins
         bins[number] = bins.get(number, 0) + count
-        while len(bins) > MAX_BINS:
+        while len(self.bins) > MAX_BINS:
+            self.bins = self.folded(2 * self.width)
             self.width *= 2
-            folded: dict[int, int] = {}
-            for old, value in bins.items():
-                folded[old // 2] = folded.get(old // 2, 0) + value
-            self.bins = bins = folded
+
+    def folded(self, width: float) -> dict[int, int]:
+        """The bars at a greater width, a power of two times this one."""
+        times = round(width / self.width)
+        folded: dict[int, int] = {}
+        for number, count in self.bins.items():
+            folded[number // times] = folded.get(number // times, 0) + count
+        return folded
 
 
 class Survey:
@@ -207,8 +212,7 @@ class Run:
     def results(self, trust: Trust) -> list[Result]:
         """What the judges found so far, in their order."""
         return [
-            self._result(judge, survey, trust)
-            for judge, survey in zip(self.judges, self._surveys)
+            self._result(judge, survey, trust) for judge, survey in zip(self.judges, self._surveys)
         ]
 
     def _result(self, judge: Judge, survey: Optional[Survey], trust: Trust) -> Result:

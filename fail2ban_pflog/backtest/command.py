@@ -1,0 +1,302 @@
+"""The command lines ``backtest`` and ``explain``.
+
+Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
+every setting); 2 wrong usage or configuration; 4 a capture was damaged or skipped.
+130: interrupted, with what was known by then printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from .jails import Configuration
+    from .run import Result
+
+__all__ = ["add_command"]
+
+TRUSTED, USAGE, DAMAGED, INTERRUPTED = 1, 2, 4, 130
+BROKEN_PIPE = 141
+
+NEEDS_FAIL2BAN = """\
+fail2ban cannot be imported ({error}): backtest and explain run its own code.
+Install fail2ban for {python}, or run this with the Python that has it."""
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``backtest`` and ``explain`` to the command line."""
+    parser = commands.add_parser(
+        "backtest",
+        help="try jails on old captures",
+        description="Say who jails would have banned, by fail2ban's own code on the packets' "
+        "clock. Without --jail the enabled jails with backend = pflog are tried, or all of "
+        "these where none is enabled.",
+        epilog="Exit status: 1 a trusted source would be banned, 2 wrong usage, 4 a capture was "
+        "damaged or skipped (5: both), 130 interrupted.",
+    )
+    _add_common(parser)
+    parser.add_argument(
+        "--sweep",
+        metavar="OPTION=VALUES",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="try all combinations: maxretry=5..30 findtime=1m,5m,1h mode=normal,aggressive",
+    )
+    parser.add_argument(
+        "--trust",
+        metavar="FILE|CIDR",
+        action="append",
+        default=[],
+        help="networks that must not be banned, or a file with one per line; may be repeated",
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="with each ban's last lines")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument("--csv", action="store_true", help="print CSV: bans, or swept settings")
+    parser.add_argument(
+        "--plot", metavar="FILE", type=Path, help="draw bans over time and ports: .svg or .png"
+    )
+    parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with all of it")
+    parser.set_defaults(run=lambda arguments: _guard(_backtest, parser, arguments))
+
+    parser = commands.add_parser(
+        "explain",
+        help="say what becomes of a source's packets, and why",
+        description="Say of packets what line they make, what the distinct table, the filter's "
+        "expressions and the counter say, and what comes of it.",
+    )
+    _add_common(parser)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--source", metavar="IP", help="the packets of this source")
+    which.add_argument("--packet", metavar="N", type=int, help="the N-th packet, from 1")
+    explain = parser
+    parser.set_defaults(run=lambda arguments: _guard(_explain, explain, arguments))
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "captures",
+        metavar="CAPTURE",
+        nargs="*",
+        help="a savefile, pcap or pcapng, also compressed (.gz .bz2 .xz .zst); - is standard input",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FOLDER",
+        type=Path,
+        help="fail2ban's configuration; by default this host's, or else the package's own",
+    )
+    parser.add_argument(
+        "--jail", metavar="NAME", action="append", default=[], help="the jail to try"
+    )
+    parser.add_argument(
+        "--set",
+        metavar="OPTION=VALUE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="options of the jail, as in jail.local: maxretry=10 findtime=1h filter=...",
+    )
+
+
+class _UsageError(Exception):
+    """What is wrong with the command line."""
+
+
+def _guard(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    """Run a command; what is wrong with usage or configuration becomes one message."""
+    try:
+        from . import jails, sweep
+    except ImportError as error:
+        print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
+        return USAGE
+    sweep.quiet()
+    try:
+        _sort_words(arguments)
+        status: int = run(arguments)
+    except (_UsageError, jails.ConfigurationError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return USAGE
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+def _sort_words(arguments: argparse.Namespace) -> None:
+    """Of `--set a=1 FILE`, make FILE a capture: it is no option's name and value."""
+    for name in ("set", "sweep"):
+        words = getattr(arguments, name, [])
+        setattr(arguments, name, [word for word in words if _is_setting(word)])
+        arguments.captures += [word for word in words if not _is_setting(word)]
+    if not arguments.captures:
+        raise _UsageError("there is no CAPTURE")
+
+
+def _is_setting(word: str) -> bool:
+    return re.match(r"[a-z][a-z0-9_.]*=", word) is not None and not Path(word).exists()
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in arguments.set)
+
+
+def _configuration(arguments: argparse.Namespace) -> Configuration:
+    from .jails import Configuration, find_configuration
+
+    return Configuration(arguments.config or find_configuration())
+
+
+def _jails(arguments: argparse.Namespace, configuration: Configuration) -> list[str]:
+    """The jails to try.  Raises ConfigurationError where there is none."""
+    from .jails import ConfigurationError, choose
+
+    names: list[str] = arguments.jail or choose(configuration.jails())
+    if not names:
+        raise ConfigurationError(f"no jail in {arguments.config} has backend = pflog; name one")
+    return names
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+# -- backtest ---------------------------------------------------------------------------
+
+
+def _backtest(arguments: argparse.Namespace) -> int:
+    if arguments.plot or arguments.html:
+        from . import plot
+
+        if problem := plot.problem(arguments.plot):
+            if arguments.plot:
+                raise _UsageError(problem)
+            _tell(f"{problem}; the page comes without pictures")
+    if arguments.sweep:
+        return _sweep(arguments)
+    from .captures import Captures
+    from .judge import Judge
+    from .run import Run, Trust
+    from .terminal import progress
+
+    configuration = _configuration(arguments)
+    trust = Trust(arguments.trust)
+    names = _jails(arguments, configuration)
+    judges = [Judge(configuration.load(name, _settings(arguments))) for name in names]
+    run = Run(judges, survey=bool(arguments.plot or arguments.html))
+    captures = Captures(arguments.captures, _tell)
+    interrupted = False
+    try:
+        with progress("judging") as report:
+            run.read(captures, lambda packets: report(captures.done, captures.size, packets))
+    except KeyboardInterrupt:
+        interrupted = True
+        _tell(f"interrupted; this is known after {run.packets:,} packets:")
+    results = run.results(trust)
+    _output(arguments, results)
+    if interrupted:
+        return INTERRUPTED
+    trusted = any(result.trusted for result in results)
+    return (TRUSTED if trusted else 0) | (DAMAGED if captures.bad else 0)
+
+
+def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
+    from .report import Document, as_csv, as_json, jail_dict, jail_document
+    from .terminal import show
+
+    documents: list[Document] = [jail_document(result, arguments.verbose) for result in results]
+    if arguments.json:
+        print(as_json({"jails": [jail_dict(result) for result in results]}))
+    elif arguments.csv:
+        print(as_csv(results), end="")
+    else:
+        for document in documents:
+            show(document)
+    if arguments.plot or arguments.html:
+        from . import plot
+
+        if arguments.plot:
+            plot.write(arguments.plot, results)
+        if arguments.html:
+            plot.write_page(arguments.html, documents, results)
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from . import sweep
+    from .report import as_json, table_csv
+    from .terminal import progress, show
+
+    if arguments.plot or arguments.verbose:
+        raise _UsageError("--plot and --verbose are for single jails, not for --sweep")
+    names = _jails(arguments, _configuration(arguments))
+    if len(names) > 1:
+        raise _UsageError(f"--sweep takes one --jail, of {', '.join(names)}")
+    common = _settings(arguments)
+    settings = [{**common, **each} for each in sweep.combinations(arguments.sweep)]
+    asked = sweep.Sweep(
+        arguments.config or _configuration(arguments).folder,
+        names[0],
+        tuple(arguments.captures),
+        settings,
+        tuple(arguments.trust),
+    )
+    with progress(f"judging {len(settings)} settings") as report:
+        outcomes, bad, interrupted = sweep.run_sweep(asked, _tell, report)
+    if interrupted:
+        _tell("interrupted; this is known of what was read:")
+    if arguments.json:
+        print(as_json(sweep.as_dicts(names[0], outcomes)))
+    elif arguments.csv:
+        print(table_csv(*sweep.as_table(outcomes)), end="")
+    else:
+        show(sweep.document(names[0], common, outcomes))
+    if arguments.html:
+        from . import plot
+
+        plot.write_page(arguments.html, [sweep.document(names[0], common, outcomes)], [])
+    if interrupted:
+        return INTERRUPTED
+    trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
+    return (TRUSTED if trusted else 0) | (DAMAGED if bad else 0)
+
+
+# -- explain ----------------------------------------------------------------------------
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from .captures import Captures
+    from .explain import Explainer
+    from .judge import Judge
+
+    configuration = _configuration(arguments)
+    names = _jails(arguments, configuration)
+    judge = Judge(configuration.load(names[0], _settings(arguments)))
+    captures = Captures(arguments.captures, _tell)
+    explainer = Explainer(judge, _address(arguments.source), arguments.packet)
+    try:
+        told = explainer.explain(captures, lambda each: print(each.text))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    if not told:
+        _tell("there is no such packet in the captures")
+    return DAMAGED if captures.bad else 0
+
+
+def _address(text: Optional[str]) -> Optional[bytes]:
+    """An address as 4 or 16 bytes."""
+    if text is None:
+        return None
+    for family in (socket.AF_INET, socket.AF_INET6):
+        try:
+            return socket.inet_pton(family, text)
+        except OSError:
+            continue
+    raise _UsageError(f"--source {text}: is no address")

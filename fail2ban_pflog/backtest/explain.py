@@ -1,0 +1,223 @@
+"""Every step of the way of some packets: line, distinct table, expressions, counter, verdict.
+
+All packets go through the judge as in a backtest, for a verdict depends on those before;
+the filter's own functions are watched from outside while one that was asked for does.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NamedTuple, Optional
+
+from ..distinct import Verdict
+from ..errors import PflogError
+from ..formatter import Formatter
+from ..header import Header
+from ..savefile import Record
+from ..scan import Rank, read
+from ..stamps import Stamps
+from .captures import Captures
+from .jails import set_time
+from .judge import ALL_DIRECTIONS, Ban, Judge, source_of
+from .report import duration, moment
+
+__all__ = ["Explainer", "Explanation"]
+
+_BLOCK, _SCRUB, _PASS, _IN = 1, 2, 0, 1
+
+
+class Explanation(NamedTuple):
+    """What happened with one packet.
+
+    number: of the packet in the captures, from 1.  line: with its time.
+    steps: what was decided on the way, in sentences.  verdict: what came of it.
+    """
+
+    number: int
+    line: str
+    steps: list[str]
+    verdict: str
+
+    @property
+    def text(self) -> str:
+        """As it is printed."""
+        steps = "".join(f"    {step}\n" for step in self.steps)
+        return f"{self.number}: {self.line}\n{steps}    -> {self.verdict}\n"
+
+
+class Explainer:
+    """Watches one judge.
+
+    source: 4 or 16 bytes, the packets to explain; or None.  number: of one packet; or None.
+    """
+
+    def __init__(self, judge: Judge, source: Optional[bytes], number: Optional[int]) -> None:
+        self._judge = judge
+        self._source = source
+        self._number = number
+        self._stamps = Stamps()
+        self._formatters = {order: Formatter(order) for order in "<>"}
+        self._count = 0
+        self._verdict: Optional[Verdict] = None
+        self._found: Optional[list[Any]] = None
+        self._line: Any = None
+        self._ignored: list[str] = []
+        self._attempts = 0
+        self._watch()
+
+    def explain(self, captures: Captures, tell: Any) -> int:
+        """Judge all packets; call ``tell(Explanation)`` for those that were asked for.
+
+        Returns how many those were.  Stops behind the packet, if it was one.
+        """
+        told = 0
+        for byteorder, records in captures:
+            for record in records:
+                self._count += 1
+                explanation = self._packet(record, byteorder)
+                if explanation is not None:
+                    told += 1
+                    tell(explanation)
+                    if self._count == self._number:
+                        return told
+        return told
+
+    def _packet(self, record: Record, byteorder: str) -> Optional[Explanation]:
+        seconds, microseconds, frame = record
+        time = seconds + microseconds / 1e6
+        source = source_of(frame)
+        set_time(time)
+        self._verdict = self._found = None
+        self._ignored = []
+        self._attempts = 0
+        bans = len(self._judge.bans)
+        prevented = self._judge.packet(record, byteorder, time, source)
+        if source != self._source and self._count != self._number:
+            return None
+        try:
+            line = self._formatters[byteorder].line(frame)
+        except PflogError as error:
+            line = f"cannot be read: {error.reason}"
+        steps, verdict = self._tell(frame, prevented)
+        if len(self._judge.bans) > bans:
+            ban = self._judge.bans[-1]
+            verdict = f"{ban.source} is banned for {duration(ban.end - ban.time)}"
+        stamp = self._stamps.text(seconds, microseconds)
+        return Explanation(self._count, f"{stamp} {line}", steps, verdict)
+
+    # -- watching ----------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Put our own functions before those of the filter, to note what they return."""
+        filter_: Any = self._judge.filter
+        judge, find, ignore = self._judge.distinct.judge, filter_.processLine, filter_.logIgnoreIp
+        count = filter_.failManager.addFailure
+
+        def note_verdict(seconds: float, frame: bytes) -> Verdict:
+            self._verdict = judge(seconds, frame)
+            return self._verdict
+
+        def note_found(line: Any, date: Any = None) -> list[Any]:
+            self._line = line
+            found: list[Any] = find(line, date)
+            self._found = found
+            return found
+
+        def note_ignored(ip: Any, log_ignore: bool, ignore_source: str = "") -> None:
+            if log_ignore:
+                self._ignored.append(ignore_source)
+            ignore(ip, log_ignore, ignore_source)
+
+        def note_count(*arguments: Any) -> int:
+            self._attempts = count(*arguments)
+            return self._attempts
+
+        self._judge.distinct.judge = note_verdict  # type: ignore[method-assign]
+        filter_.processLine = note_found
+        filter_.logIgnoreIp = note_ignored
+        filter_.failManager.addFailure = note_count
+
+    # -- in words ----------------------------------------------------------------------
+
+    def _tell(self, frame: bytes, prevented: Optional[Ban]) -> tuple[list[str], str]:
+        if prevented is not None:
+            since = f"banned since {moment(prevented.time)}"
+            return [f"source: {since}"], "prevented: it would not have been logged"
+        if self._verdict is None:
+            return ["bpf: the expression of the backend's option does not match"], "not read"
+        distinct = self._judge.distinct
+        steps = [f"distinct={distinct.what}, mode={distinct.mode}: {self._distinct(frame)}"]
+        if self._verdict is not Verdict.PASS:
+            return steps, "makes no line"
+        if self._found is None:
+            return steps, "makes no line: it is no pflog frame"
+        steps += self._expressions()
+        if not self._found:
+            return steps, "not counted"
+        if self._ignored:
+            steps.append(f"ignored: {', '.join(self._ignored)}")
+            return steps, "not counted"
+        retries = self._judge.filter.getMaxRetry()
+        steps.append(
+            f"counter: {self._attempts} of {retries} within "
+            f"{duration(self._judge.filter.getFindTime())}"
+        )
+        return steps, "counted"
+
+    def _distinct(self, frame: bytes) -> str:
+        if self._verdict is Verdict.PASS:
+            return "new" if self._judge.distinct.what != "none" else "every packet passes"
+        if self._verdict is Verdict.REPEAT:
+            return "a repeat: this source asked for it before"
+        if self._verdict is Verdict.MUTED:
+            return "muted: the source was banned a moment ago"
+        return "let be: " + why_let_be(frame)
+
+    def _expressions(self) -> list[str]:
+        filter_: Any = self._judge.filter
+        expressions = filter_.getFailRegex()
+        if self._found:
+            number = self._found[0][0]
+            return [f"failregex {number + 1} of {len(expressions)} matches: {self._found[0][1]}"]
+        buffer = "".join(self._line[::2]) + "\n"
+        prefix = filter_.prefRegex
+        if prefix is not None:
+            prefix.search([self._line])
+            if not prefix.hasMatched():
+                return [f"prefregex: no match; {how_far(prefix.getRegex(), buffer)}"]
+            buffer = prefix.getGroups().get("content", buffer) + "\n"
+        for number, expression in enumerate(filter_.getIgnoreRegex(), 1):
+            if re.search(expression, buffer):
+                return [f"ignoreregex {number} matches"]
+        return [f"failregex: none of {len(expressions)} matches {buffer.strip()[:120]!r}"]
+
+
+def how_far(expression: str, text: str) -> str:
+    """Say up to where an expression matches a text: by ever shorter beginnings of it."""
+    for end in range(len(expression) - 1, 0, -1):
+        try:
+            match = re.search(expression[:end], text)
+        except re.error:
+            continue
+        if match and match.end():
+            return f"it matches up to {match[0].strip()[-60:]!r}, but not {expression[end:][:40]!r}"
+    return "not even its beginning matches"
+
+
+_COUNTED = {
+    Rank.AGGRESSIVE: "mode=aggressive counts it, mode=normal does not",
+    Rank.ANY: "only mode=any counts it; honest hosts send such packets, too",
+}
+
+
+def why_let_be(frame: bytes) -> str:
+    """Say why no expression of a jail's mode would count a frame."""
+    packet = read(frame, ALL_DIRECTIONS)
+    header = Header.parse(frame, "<")
+    if packet is not None and packet.rank in _COUNTED and header.direction == _IN:
+        return _COUNTED[packet.rank]
+    if header.direction != _IN:
+        return "it did not come in"
+    if header.action not in (_BLOCK, _SCRUB) and (header.action != _PASS or not header.reason):
+        return "it was not dropped"
+    return "its source cannot be banned, or it is too short to tell"

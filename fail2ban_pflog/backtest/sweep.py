@@ -1,0 +1,422 @@
+"""Many settings at once, on all cores.
+
+Each process reads the captures once and feeds its share of the settings packet by
+packet: nothing is kept of a capture, and nothing but results is sent.  What settings
+have in common is done once per packet: its line, and what a filter finds in it.  All
+that remembers something (the distinct table, fail2ban's counters, its bans) each setting
+has for itself, so a swept setting comes to the same bans as it does alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import multiprocessing
+import os
+import re
+import signal
+from collections.abc import Iterable, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+
+from ..errors import PflogError
+from ..formatter import Formatter
+from .captures import STDIN, Captures
+from .jails import Configuration, ConfigurationError
+from .judge import Judge
+from .report import Document, Row, Table, duration
+from .run import Result, Run, Trust
+from .terminal import Progress
+
+__all__ = ["Outcome", "Sweep", "best", "combinations", "document", "missed", "run_sweep"]
+
+MAX_SETTINGS = 10_000
+"""More combinations are a slip: each has counters of its own."""
+
+
+class Sweep(NamedTuple):
+    """What a process needs to know.
+
+    config: the configuration's folder.  captures: as ``Captures`` takes them.
+    settings: one dictionary of jail options per combination.  trust: as ``Trust`` takes it.
+    """
+
+    config: Path
+    jail: str
+    captures: tuple[str, ...]
+    settings: list[dict[str, str]]
+    trust: tuple[str, ...]
+
+
+class Outcome(NamedTuple):
+    """What one setting came to.
+
+    bans: how many; prevented: packets; share: of all packets.
+    delays: banned source -> seconds from when it was first counted to its first ban.
+    trusted: the banned sources that are trusted.
+    """
+
+    settings: dict[str, str]
+    bans: int
+    prevented: int
+    share: float
+    delays: dict[str, float]
+    trusted: list[str]
+
+
+# -- settings ---------------------------------------------------------------------------
+
+
+def combinations(words: Sequence[str]) -> list[dict[str, str]]:
+    """All combinations of what ``--sweep`` was given.
+
+    words: ``name=value,value`` or, for whole numbers, ``name=first..last`` and
+    ``name=first..last..step``.  Raises ConfigurationError.
+    """
+    axes: list[list[tuple[str, str]]] = []
+    for word in words:
+        name, _, values = word.partition("=")
+        axes.append([(name, value) for value in _values(name, values)])
+    count = math.prod(map(len, axes))
+    if count > MAX_SETTINGS:
+        raise ConfigurationError(f"--sweep: {count:,} settings; {MAX_SETTINGS:,} are the most")
+    return [dict(chosen) for chosen in itertools.product(*axes)]
+
+
+def _values(name: str, text: str) -> list[str]:
+    values: list[str] = []
+    for part in text.split(","):
+        if match := re.fullmatch(r"(\d+)\.\.(\d+)(?:\.\.(\d+))?", part.strip()):
+            first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
+            if not step or last < first or (last - first) // step >= MAX_SETTINGS:
+                raise ConfigurationError(f"--sweep {name}={text}: {part} is no range")
+            values += map(str, range(first, last + 1, step))
+        elif part.strip():
+            values.append(part.strip())
+    if not values:
+        raise ConfigurationError(f"--sweep {name}={text}: there is no value")
+    return list(dict.fromkeys(values))
+
+
+# -- judging ----------------------------------------------------------------------------
+
+
+class _SharedFormatter:
+    """Makes a frame's line once, however many jails ask for it."""
+
+    def __init__(self, byteorder: str) -> None:
+        self._make = Formatter(byteorder).line
+        self._frame = b""
+        self._line = ""
+        self._error: Optional[PflogError] = None
+
+    def line(self, frame: bytes) -> str:
+        if frame is not self._frame:
+            self._frame, self._error = frame, None
+            try:
+                self._line = self._make(frame)
+            except PflogError as error:
+                self._error = error
+        if self._error is not None:
+            raise self._error
+        return self._line
+
+
+class _SharedMatch:
+    """Finds a line's failures once for all filters with the same expressions."""
+
+    def __init__(self, find: Callable[[Any, float], list[Any]]) -> None:
+        self._find = find
+        self._asked: Any = None
+        self._found: list[Any] = []
+
+    def __call__(self, line: Any, date: float) -> list[Any]:
+        if self._asked != (line, date):
+            self._asked = line, date
+            self._found = self._find(line, date)
+        return self._found
+
+
+def _share(judges: Iterable[Judge]) -> None:
+    formatters = {order: _SharedFormatter(order) for order in "<>"}
+    matches: dict[Any, _SharedMatch] = {}
+    for judge in judges:
+        filter_: Any = judge.filter
+        filter_._lines._formatters = formatters
+        expressions = (
+            filter_.prefRegex.getRegex() if filter_.prefRegex else "",
+            tuple(filter_.getFailRegex()),
+            tuple(filter_.getIgnoreRegex()),
+            filter_.getUseDns(),
+        )
+        # A filter that joins several lines depends on those it was given before.
+        if filter_.getMaxLines() > 1 or "(?P<mlfid>" in str(expressions):
+            continue
+        if expressions not in matches:
+            matches[expressions] = _SharedMatch(filter_.processLine)
+        filter_.processLine = matches[expressions]
+
+
+def _judge(
+    sweep: Sweep, tell: Callable[[str], None], report: Progress
+) -> tuple[list[Outcome], int, bool]:
+    """Judge all settings; returns their outcomes, how many captures were bad, and whether
+    it was interrupted."""
+    configuration = Configuration(sweep.config)
+    run = Run([Judge(configuration.load(sweep.jail, each)) for each in sweep.settings])
+    _share(run.judges)
+    captures = Captures(sweep.captures, tell)
+    interrupted = False
+    try:
+        run.read(captures, lambda packets: report(captures.done, captures.size, packets))
+    except KeyboardInterrupt:
+        interrupted = True
+    results = run.results(Trust(sweep.trust))
+    outcomes = [_outcome(each, result) for each, result in zip(sweep.settings, results)]
+    return outcomes, captures.bad, interrupted
+
+
+def _outcome(settings: dict[str, str], result: Result) -> Outcome:
+    delays: dict[str, float] = {}
+    for ban in result.bans:
+        delays.setdefault(ban.source, ban.time - ban.first)
+    return Outcome(
+        settings, len(result.bans), result.prevented, result.share, delays, result.trusted
+    )
+
+
+# -- processes --------------------------------------------------------------------------
+
+
+def run_sweep(
+    sweep: Sweep, tell: Callable[[str], None], report: Progress
+) -> tuple[list[Outcome], int, bool]:
+    """Judge all settings on all cores, in the order of ``sweep.settings``.
+
+    tell: called with a sentence for each bad capture.  report: progress.
+    Returns outcomes, how many captures were bad, and whether it was interrupted: then
+    the outcomes are those of the packets read so far.
+    Raises ConfigurationError.
+    """
+    # Check one of each value here: its words are better than those of a dead process.
+    configuration = Configuration(sweep.config)
+    seen: set[tuple[str, str]] = set()
+    for each in sweep.settings:
+        if not seen.issuperset(each.items()):
+            configuration.load(sweep.jail, each)
+            seen.update(each.items())
+    jobs = min(_cores(), len(sweep.settings))
+    if jobs == 1 or STDIN in sweep.captures:
+        return _judge(sweep, tell, report)
+    return _Workers(sweep, jobs, tell, report).run()
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+class _Workers:
+    """Processes that take every n-th setting each."""
+
+    def __init__(
+        self, sweep: Sweep, jobs: int, tell: Callable[[str], None], report: Progress
+    ) -> None:
+        self._jobs = jobs
+        self._count = len(sweep.settings)
+        self._tell = tell
+        self._report = report
+        context = multiprocessing.get_context("spawn")
+        self._stop = context.Event()
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for number in range(jobs):
+            mine, its = context.Pipe(duplex=False)
+            part = sweep._replace(settings=sweep.settings[number::jobs])
+            process = context.Process(
+                target=_work, args=(part, number == 0, its, self._stop), daemon=True
+            )
+            process.start()
+            its.close()
+            self._pipes.append(mine)
+            self._processes.append(process)
+
+    def run(self) -> tuple[list[Outcome], int, bool]:
+        outcomes: list[Optional[Outcome]] = [None] * self._count
+        bad, interrupted = 0, False
+        left: dict[Any, int] = {pipe: number for number, pipe in enumerate(self._pipes)}
+        while left:
+            try:
+                for pipe in wait(list(left)):
+                    kind, value = self._receive(pipe)
+                    if kind == "progress" and left[pipe] == 0:
+                        self._report(*value)
+                    elif kind == "tell" and left[pipe] == 0:
+                        self._tell(value)
+                    elif kind == "done":
+                        outcomes[left.pop(pipe) :: self._jobs], bad, cut = value
+                        interrupted = interrupted or cut
+            except KeyboardInterrupt:
+                self._stop.set()
+        for process in self._processes:
+            process.join()
+        return [outcome for outcome in outcomes if outcome is not None], bad, interrupted
+
+    @staticmethod
+    def _receive(pipe: Any) -> tuple[str, Any]:
+        try:
+            message: tuple[str, Any] = pipe.recv()
+        except EOFError:
+            raise ConfigurationError("a process of the sweep ended unexpectedly") from None
+        return message
+
+
+def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
+    """One process: judge, and send what comes of it.
+
+    is_first: tells bad captures and progress; the others would only say the same.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells by ``stop``
+    quiet()
+
+    def report(*progress: int) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        if is_first:
+            pipe.send(("progress", progress))
+
+    def tell(message: str) -> None:
+        if is_first:
+            pipe.send(("tell", message))
+
+    pipe.send(("done", _judge(sweep, tell, report)))
+    pipe.close()
+
+
+def quiet() -> None:
+    """Keep fail2ban's own log off the terminal: its errors are told as ours."""
+    logger = logging.getLogger("fail2ban")
+    logger.setLevel(logging.ERROR)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
+
+
+# -- what comes of it -------------------------------------------------------------------
+
+
+def scanners(outcomes: Iterable[Outcome]) -> set[str]:
+    """Sources that any of the settings bans, but for those that are trusted."""
+    found: set[str] = set()
+    for outcome in outcomes:
+        found.update(outcome.delays)
+        found.difference_update(outcome.trusted)
+    return found
+
+
+def missed(outcome: Outcome, wanted: set[str]) -> int:
+    """How many of the scanners the setting does not ban."""
+    return len(wanted.difference(outcome.delays))
+
+
+def delay(outcome: Outcome, wanted: set[str]) -> float:
+    """The median delay of the first ban in seconds; a scanner that is missed waits for ever."""
+    delays = sorted(outcome.delays.get(source, math.inf) for source in wanted)
+    return delays[(len(delays) - 1) // 2] if delays else math.inf
+
+
+def best(outcomes: Sequence[Outcome]) -> list[int]:
+    """Indexes of the settings that ban no trusted source, at the least delay.
+
+    Among those as quick, the ones that miss the fewest scanners.
+    """
+    wanted = scanners(outcomes)
+    rated = [
+        (delay(outcome, wanted), missed(outcome, wanted), index)
+        for index, outcome in enumerate(outcomes)
+        if not outcome.trusted and outcome.bans
+    ]
+    least = min(rated, default=None)
+    return [index for *rating, index in rated if least and tuple(rating) == least[:2]]
+
+
+def document(jail: str, common: dict[str, str], outcomes: Sequence[Outcome]) -> Document:
+    """The sweep as a table, and the jail to paste.
+
+    common: settings that all have in common, from ``--set``.
+    """
+    wanted = scanners(outcomes)
+    marked = set(best(outcomes))
+    names = [name for name in (outcomes[0].settings if outcomes else {}) if name not in common]
+    rows = []
+    for index, outcome in enumerate(outcomes):
+        cells = (
+            "*" if index in marked else "",
+            *(outcome.settings[name] for name in names),
+            f"{outcome.bans:,}",
+            f"{len(outcome.trusted):,}",
+            f"{missed(outcome, wanted):,}",
+            "never" if math.isinf(wait_ := delay(outcome, wanted)) else duration(wait_),
+            f"{outcome.share:.1%}",
+        )
+        rows.append(Row(cells, (), bool(outcome.trusted)))
+    columns = ("", *(f"{name} " for name in names), "Bans ", "Trusted ", "Missed ", "Delay ")
+    table = Table(f"Jail {jail}: {len(rows)} settings", (*columns, "Prevented "), rows)
+    parts: Document = [table, LEGEND]
+    if marked:
+        chosen = outcomes[max(marked)].settings
+        lines = [f"[{jail}]", "enabled = true"]
+        lines += [f"{name} = {value}" for name, value in chosen.items()]
+        parts.append("For jail.local:\n\n" + "\n".join(lines))
+    else:
+        parts.append("No setting bans anybody without a trusted source among them.")
+    return parts
+
+
+def as_dicts(jail: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """The sweep as JSON has it; a delay of null is for ever."""
+    wanted = scanners(outcomes)
+    marked = set(best(outcomes))
+    return {
+        "jail": jail,
+        "settings": [
+            {
+                "settings": outcome.settings,
+                "best": index in marked,
+                "bans": outcome.bans,
+                "banned": list(outcome.delays),
+                "trusted": outcome.trusted,
+                "missed": missed(outcome, wanted),
+                "delay": None if math.isinf(late := delay(outcome, wanted)) else round(late, 6),
+                "prevented": outcome.prevented,
+                "prevented_share": round(outcome.share, 6),
+            }
+            for index, outcome in enumerate(outcomes)
+        ],
+    }
+
+
+def as_table(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[Any]]]:
+    """The sweep as CSV has it: columns and rows, one per setting."""
+    numbers = ("bans", "trusted", "missed", "delay", "prevented", "prevented_share")
+    names = list(outcomes[0].settings) if outcomes else []
+    rows = []
+    for each in as_dicts("", outcomes)["settings"]:
+        values = {**each, "trusted": len(each["trusted"])}
+        rows.append(
+            [
+                *each["settings"].values(),
+                int(each["best"]),
+                *("" if values[name] is None else values[name] for name in numbers),
+            ]
+        )
+    return [*names, "best", *numbers], rows
+
+
+LEGEND = """\
+* bans no trusted source, at the least delay; then misses the fewest.
+Missed: sources that another of these settings bans, but for the trusted.
+Delay: median over all of those from being first counted to the first ban;
+one that is missed waits for ever."""

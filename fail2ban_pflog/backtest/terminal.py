@@ -1,0 +1,127 @@
+"""The terminal: colour and progress, by rich where it is installed, and only on a terminal."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Optional, TextIO
+
+from .report import WIDTH, Document, Facts, Table, text
+
+__all__ = ["Progress", "progress", "show"]
+
+Progress = Callable[[int, int, int], None]
+"""progress(done, size, packets): bytes read, bytes in all, packets so far."""
+
+EVERY = 0.5
+"""Seconds between two lines of progress without rich."""
+
+
+def _rich(name: str) -> Any:
+    """A module of rich, or None."""
+    try:
+        return importlib.import_module(f"rich.{name}")
+    except ImportError:
+        return None
+
+
+def show(document: Document, out: Optional[TextIO] = None) -> None:
+    """Print a document; plainly where it does not go to a terminal or rich is missing."""
+    out = out or sys.stdout
+    console_module = _rich("console") if out.isatty() else None
+    if console_module is None:
+        out.write(text(document))
+        out.flush()
+        return
+    console = console_module.Console(file=out, highlight=False)
+    for part in document:
+        for renderable in _renderables(part, console.width):
+            console.print(renderable)
+        console.print()
+
+
+def _renderables(part: Any, width: int) -> Iterator[Any]:
+    words = importlib.import_module("rich.text").Text
+    if isinstance(part, str):
+        yield words(part)
+    elif isinstance(part, Facts):
+        yield words(part.title, style="bold")
+        grid = importlib.import_module("rich.table").Table.grid(padding=(0, 2))
+        for name, value in part.facts:
+            grid.add_row(words("  " + name, style="cyan"), words(value))
+        yield grid
+    else:
+        yield _table(part, width)
+
+
+def _table(part: Table, width: int) -> Any:
+    words = importlib.import_module("rich.text").Text
+    module = importlib.import_module("rich.table")
+    box = importlib.import_module("rich.box").SIMPLE_HEAD
+    table = module.Table(title=part.title, title_justify="left", title_style="bold", box=box)
+    for name in part.columns:
+        right = name.endswith(" ")
+        table.add_column(name.strip(), justify="right" if right else "left", overflow="fold")
+    for row in part.rows:
+        table.add_row(*map(words, row.cells), style="bold red" if row.marked else None)
+        for note in row.notes:
+            # Notes belong to the row, not to a column; the widest column takes them.
+            cells = [words("") for _ in part.columns]
+            cells[1] = words(note, style="dim")
+            table.add_row(*cells)
+    table.width = min(width, max(WIDTH, width)) if any(row.notes for row in part.rows) else None
+    return table
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Progress]:
+    """How far long work has come, with rate and remaining time, on stderr's terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda _done, _size, _packets: None
+        return
+    module = _rich("progress")
+    if module is None:
+        yield _PlainProgress(title)
+        sys.stderr.write("\r\x1b[K")
+        return
+    bar = module.Progress(
+        module.TextColumn("{task.description}"),
+        module.BarColumn(),
+        module.TaskProgressColumn(),
+        module.TextColumn("{task.fields[rate]}"),
+        module.TimeRemainingColumn(),
+        console=importlib.import_module("rich.console").Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task(title, total=None, rate="")
+        begin = time.monotonic()
+
+        def report(done: int, size: int, packets: int) -> None:
+            rate = packets / max(time.monotonic() - begin, 1e-3)
+            bar.update(task, completed=done, total=size or None, rate=f"{rate:,.0f} packets/s")
+
+        yield report
+
+
+class _PlainProgress:
+    """One line that is written over."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._begin = self._next = time.monotonic()
+
+    def __call__(self, done: int, size: int, packets: int) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + EVERY
+        spent = max(now - self._begin, 1e-3)
+        words = f"{self._title} {packets:,} packets, {packets / spent:,.0f}/s"
+        if size and done:
+            left = spent * (size - done) / done
+            words += f", {done / size:.0%}, {left:.0f} s left"
+        sys.stderr.write(f"\r\x1b[K{words}")
+        sys.stderr.flush()

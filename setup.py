@@ -21,7 +21,10 @@ setup(
     packages=find_packages(include=["fail2ban_pflog", "fail2ban_pflog.*"]),
     package_data={"fail2ban_pflog": ["py.typed"]},
     install_requires=["pcapy-ng>=2.1"],
-    extras_require={"backtest": ["rich", "matplotlib"]},
+    extras_require={
+        "backtest": ["rich", "matplotlib"],
+        "test": ["hypothesis", "mypy", "pytest", "ruff", "scapy"],
+    },
     entry_points={
         "console_scripts": [
             "fail2ban-pflog = fail2ban_pflog.cli:main",

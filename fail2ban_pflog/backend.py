@@ -22,6 +22,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from fail2ban.helpers import extractOptions, getLogger
 from fail2ban.server.filter import FileFilter
+from fail2ban.server.ipdns import DNSUtils, IPAddr
 from fail2ban.server.jail import Jail
 from fail2ban.server.mytime import MyTime
 
@@ -29,7 +30,7 @@ from .distinct import WHATS, Distinct
 from .errors import PflogError
 from .lines import Lines
 from .savefile import Record
-from .scan import KERNEL_FILTER, MODES
+from .scan import KERNEL_FILTER, MODES, directions
 from .sources import NOTICE, bpf
 from .sources.follow import Follower
 from .sources.live import BUFFER_SIZE, LiveSource
@@ -88,6 +89,10 @@ class Options(NamedTuple):
             values["buffer"] = _number("buffer", given, int, "a number of bytes")
         if "prefix6" in given:
             values["prefix6"] = _number("prefix6", given, int, "a multiple of 8, 8 to 128")
+            if values["prefix6"] % 8 or not 8 <= values["prefix6"] <= 128:
+                raise _wrong("prefix6", f"takes a multiple of 8, 8 to 128, not {given['prefix6']}")
+        if "direction" in given:
+            _check_direction(given["direction"])
         options = cls(**values)
         if options.bpf:
             bpf.check(options.bpf)
@@ -108,6 +113,13 @@ def _number(name: str, given: dict[str, str], convert: Callable[[str], Any], tak
     return value
 
 
+def _check_direction(text: str) -> None:
+    try:
+        directions(text)
+    except ValueError:
+        raise _wrong("direction", f"takes in, out or in|out, not {text!r}") from None
+
+
 class _Place:
     """A place in a savefile, as fail2ban's database asks a log for it."""
 
@@ -124,7 +136,6 @@ class _File(Follower):
         self._name = path
         self._jail = filter_.jail
         self._saved: object = None
-        self.packets = 0
         super().__init__(Path(path), filter_.tell, since=since, recall=self._recall_place)
 
     def save(self) -> None:
@@ -182,7 +193,7 @@ class FilterPflog(FileFilter):
             )
         )
         self._too_old = 0
-        self._newest = 0.0
+        self._read: dict[str, tuple[int, float]] = {}  # source -> packets, newest one's time
         self._lag = 0.0  # seconds between a packet and its arrival here
         self._next_clean = 0.0
         self._next_save = 0.0
@@ -265,14 +276,20 @@ class FilterPflog(FileFilter):
         if self._problem:
             rows.append(("Idle because", self._problem))
         for path, file in list(self._files.items()):
-            rows.append((path, f"{file.state}; {file.packets} packets read"))
+            rows.append((path, f"{file.state}; {self._count(path)}"))
         if self._live is not None:
             live = self._live
-            rows.append((live.interface, f"{live.state}; {live.dropped} dropped by the kernel"))
-        rows.append(("Packets", self._told()))
+            count = f"{self._count(live.interface)}, {live.dropped} dropped by the kernel"
+            rows.append((live.interface, f"{live.state}; {count}"))
+        rows.append(("Packets", self._counts()))
         return rows
 
-    def _told(self) -> str:
+    def _count(self, source: str) -> str:
+        packets, newest = self._read.get(source, (0, 0.0))
+        age = f", newest {max(0, int(MyTime.time() - newest))} s ago" if newest else ""
+        return f"{packets} packets read{age}"
+
+    def _counts(self) -> str:
         lines, distinct = self._lines, self._lines.distinct
         parts = [
             f"{lines.read} read",
@@ -284,8 +301,8 @@ class FilterPflog(FileFilter):
         ]
         if too_old := self._too_old + sum(file.skipped for file in self._files.values()):
             parts.append(f"{too_old} older than findtime")
-        if self._newest:
-            parts.append(f"newest {max(0, int(MyTime.time() - self._newest))} s ago")
+        if self._overlap is not None:
+            parts.append(f"{self._overlap.repeated} seen by file and interface")
         return ", ".join(parts)
 
     # -- the thread --------------------------------------------------------------------
@@ -298,7 +315,7 @@ class FilterPflog(FileFilter):
                 options.interface or "pflog0",
                 self.tell,
                 expression=options.bpf,
-                kernel_filter=KERNEL_FILTER[options.mode],
+                kernel_filter=KERNEL_FILTER[options.mode] if options.direction == "in" else "",
                 buffer_size=options.buffer,
             )
             if self._files:
@@ -353,12 +370,11 @@ class FilterPflog(FileFilter):
         busy = False
         with self._lock:
             for file in list(self._files.values()):
-                records = file.read()
-                file.packets += len(records)
+                records = self._counted(str(file.path), file.read())
                 busy = busy or bool(records)
                 self._deliver(self._from_file(records), file.byteorder)
             if self._live is not None:
-                records = self._live.read()
+                records = self._counted(self._live.interface, self._live.read())
                 busy = busy or bool(records)
                 if self._overlap is not None:
                     if not self._live.is_open:
@@ -368,6 +384,13 @@ class FilterPflog(FileFilter):
             self._save(busy)
         self._listen_for_silence(busy)
         return busy
+
+    def _counted(self, source: str, records: list[Record]) -> list[Record]:
+        if records:
+            packets, newest = self._read.get(source, (0, 0.0))
+            last = records[-1][0] + records[-1][1] / 1e6
+            self._read[source] = (packets + len(records), max(newest, last))
+        return records
 
     def _from_file(self, records: list[Record]) -> list[Record]:
         if self._overlap is not None:
@@ -389,7 +412,6 @@ class FilterPflog(FileFilter):
             line = self._lines.line(record, byteorder)
             if line is not None:
                 self.processLineAndAdd(line.parts, min(line.time, now))
-        self._newest = max(self._newest, records[-1][0] + records[-1][1] / 1e6)
 
     def _save(self, busy: bool) -> None:
         now = time.monotonic()
@@ -433,6 +455,24 @@ class FilterPflog(FileFilter):
         super().performBan(ip)
         if ip is not None:
             self._lines.distinct.banned(str(ip), MyTime.time(), MUTE)
+
+    def findFailure(self, *args: Any, **kwargs: Any) -> list[list[Any]]:
+        """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""
+        failures: list[list[Any]] = super().findFailure(*args, **kwargs)
+        if self._options.prefix6 < 128:
+            for failure in failures:
+                failure[1] = self._prefix(failure[1])
+        return failures
+
+    def _prefix(self, ip: Any) -> Any:
+        """The network that an IPv6 address is in; the address where it holds a friend."""
+        if not ip.isIPv6 or not ip.isSingle:
+            return ip
+        network = IPAddr(str(ip), self._options.prefix6)
+        friends = [*self.getIgnoreIP(), *(DNSUtils.getSelfIPs() if self.ignoreSelf else ())]
+        if any(friend.isInNet(network) or ip.isInNet(friend) for friend in friends):
+            return ip
+        return network
 
 
 def register() -> None:

@@ -6,17 +6,16 @@ and socket, pid file, log and database are there as well.
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import sysconfig
 import time
 from pathlib import Path
 from typing import Callable, Optional
 
 REPO = Path(__file__).resolve().parent.parent
+SITE_PACKAGES = sysconfig.get_paths()["purelib"]
 STOCK = Path("/etc/fail2ban")
 SERVER = shutil.which("fail2ban-server")
 CLIENT = shutil.which("fail2ban-client")
@@ -51,7 +50,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 class Server:
     """A fail2ban server with its own folder.
 
-    jails: the text of jail.local.  packaged: whether the package can be imported by it.
+    jails: the text of jail.local.  packaged: whether it is told where the package is.
     """
 
     def __init__(self, folder: Path, jails: str, *, packaged: bool = True) -> None:
@@ -59,7 +58,6 @@ class Server:
         self.config = folder / "config"
         self.log = folder / "fail2ban.log"
         self.process: Optional[subprocess.Popen[bytes]] = None
-        self.packaged = packaged
         shutil.copytree(STOCK, self.config)
         shutil.rmtree(self.config / "jail.d")
         shutil.copytree(REPO / "config", self.config, dirs_exist_ok=True)
@@ -69,16 +67,15 @@ class Server:
             f"[DEFAULT]\nloglevel = INFO\nlogtarget = {self.log}\nsyslogsocket = auto\n"
             f"socket = {folder}/f2b.sock\npidfile = {folder}/f2b.pid\ndbfile = {folder}/f2b.db\n"
         )
+        if packaged:
+            (self.config / "jail.d/00-pflog-backend.local").write_text(
+                f'[pflog-backend]\naction = pflog-backend.py[path="{SITE_PACKAGES}"]\n'
+            )
         self.jails(jails)
 
     def jails(self, text: str) -> None:
         """Replace jail.local."""
         (self.config / "jail.local").write_text(text)
-
-    @property
-    def _environment(self) -> dict[str, str]:
-        path = [str(REPO), sysconfig.get_paths()["purelib"]] if self.packaged else []
-        return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
     def start(self, *prefix: str) -> Server:
         """Start the server in the foreground and wait until its jails run.
@@ -86,12 +83,11 @@ class Server:
         prefix: a command to run it under, as `ip netns exec NAME`.
         """
         command = [
-            *prefix, sys.executable, SERVER, "-c", self.config, "-s", self.folder / "f2b.sock",
+            *prefix, SERVER, "-c", self.config, "-s", self.folder / "f2b.sock",
             "-p", self.folder / "f2b.pid", "-f", "start",
         ]  # fmt: skip
         self.process = subprocess.Popen(
             list(map(str, command)),
-            env=self._environment,
             stdout=(self.folder / "server.out").open("ab"),
             stderr=subprocess.STDOUT,
         )
@@ -111,9 +107,9 @@ class Server:
     def client(self, *command: object) -> str:
         """Run fail2ban-client; returns what it printed."""
         done = subprocess.run(
-            [sys.executable, CLIENT, "-c", self.config, "-s", self.folder / "f2b.sock",
+            [CLIENT, "-c", self.config, "-s", self.folder / "f2b.sock",
              "-p", self.folder / "f2b.pid", *map(str, command)],
-            env=self._environment, capture_output=True, text=True,
+            capture_output=True, text=True,
         )  # fmt: skip
         return done.stdout + done.stderr
 

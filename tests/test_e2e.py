@@ -16,7 +16,7 @@ from typing import Callable
 
 import pytest
 
-from tests.f2b import Server, wait_for
+from tests.f2b import SITE_PACKAGES, Server, wait_for
 from tests.pflogs import (
     DATA,
     record,
@@ -297,7 +297,9 @@ def test_other_backends_are_untouched(server: MakeServer, savefile: Path, tmp_pa
 
 # -- Live: a veth pair in a network namespace ---------------------------------------------
 
-LIVE_LOADER = """
+LIVE_LOADER = f"""
+import site
+site.addsitedir({SITE_PACKAGES!r})
 import fail2ban_pflog.sources.live as live
 live.LINK_TYPE = 1  # a veth's frames are Ethernet's
 """

@@ -1,0 +1,247 @@
+"""FilterPflog at fail2ban's seam, without a server: options, clocks, silence, prefixes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
+
+from fail2ban.server.ipdns import IPAddr
+from fail2ban.server.jail import Jail
+from fail2ban.server.mytime import MyTime
+
+from fail2ban_pflog import backend
+from fail2ban_pflog.backend import FilterPflog, Options, register
+from fail2ban_pflog.errors import PflogError
+from tests.pflogs import record, savefile_header, scan, syn
+
+NOW = 1_780_000_000.0
+
+
+@pytest.fixture(autouse=True)
+def clock() -> Any:
+    MyTime.setTime(NOW)
+    yield
+    MyTime.setTime(None)
+
+
+def make(**options: str) -> FilterPflog:
+    register()
+    jail = Jail("pflog", backend="polling")
+    filter_ = FilterPflog(jail, **options)
+    filter_.addFailRegex(r"^ rule .* <ADDR>\.\d+ > .*$")
+    filter_.setMaxRetry(5)
+    filter_.active = True
+    return filter_
+
+
+def drain(filter_: FilterPflog) -> None:
+    while filter_._poll():
+        pass
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"iface": "x"}, "option iface"),
+        ({"distinct": "ports"}, "takes port, host, none"),
+        ({"mode": "strict"}, "takes normal, aggressive, any"),
+        ({"silence": "soon"}, "a time as 15m"),
+        ({"silence": "-3"}, "a time as 15m"),
+        ({"buffer": "2M"}, "a number of bytes"),
+        ({"prefix6": "65"}, "a multiple of 8"),
+        ({"prefix6": "0"}, "a multiple of 8"),
+        ({"direction": "up"}, "in, out or in|out"),
+        ({"bpf": "tcp["}, "tcp["),
+    ],
+)
+def test_wrong_options_are_named(given: dict[str, str], word: str) -> None:
+    """Each wrong option is named with what it takes; the jail gets an idle filter."""
+    if "bpf" in given:
+        pytest.importorskip("pcapy")
+    with pytest.raises(PflogError) as error:
+        Options.parse(given)
+    assert word in error.value.reason
+    assert (next(iter(given)) if "bpf" not in given else "tcp[") in error.value.reason
+    status = dict(make(**given).status())
+    assert word in status["Idle because"]
+
+
+def test_good_options() -> None:
+    """Values arrive in the units that the docs tell."""
+    options = Options.parse({"silence": "15m", "buffer": "65536", "prefix6": "64", "mode": "any"})
+    assert (options.silence, options.buffer, options.prefix6) == (900, 65536, 64)
+
+
+def test_register_twice_wraps_once() -> None:
+    """register() may be called as often as one likes, and leaves fail2ban's list alone."""
+    before = list(Jail._BACKENDS)
+    register()
+    register()
+    assert not hasattr(Jail._setBackend.__wrapped__, "is_pflog")
+    assert before == Jail._BACKENDS
+    jail = Jail("one", backend="pflog")
+    assert isinstance(jail.filter, FilterPflog)
+    assert before == jail._BACKENDS
+    assert jail.actions is not None
+
+
+@pytest.mark.parametrize("name", ["nosuch", "pflogx"])
+def test_unknown_backends_stay_unknown(name: str) -> None:
+    """Only the name pflog is ours."""
+    register()
+    with pytest.raises(ValueError, match="Unknown backend"):
+        Jail("one", backend=name)
+
+
+def test_systemd_without_its_library_does_not_become_pflog(monkeypatch: Any) -> None:
+    """backend = systemd fails as it would without us where python-systemd is missing."""
+    register()
+
+    def missing(*_args: object, **_options: object) -> None:
+        raise ImportError("no systemd")
+
+    monkeypatch.setattr(Jail, "_initSystemd", missing)
+    with pytest.raises(RuntimeError, match="Failed to initialize any backend"):
+        Jail("one", backend="systemd")
+
+
+def test_counts_and_bans(tmp_path: Path) -> None:
+    """Five packets make a ticket whose time is its last packet's own."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header() + scan("192.0.2.7", range(1, 6), NOW - 100, gap=1))
+    filter_ = make()
+    filter_.addLogPath(str(path))
+    drain(filter_)
+    ticket = filter_.jail.getFailTicket()
+    assert (str(ticket.getID()), ticket.getTime()) == ("192.0.2.7", NOW - 96)
+    assert ticket.getMatches()[0].endswith("length 0")
+
+
+def test_banned_source_is_muted(tmp_path: Path) -> None:
+    """What a source sends right after its ban makes no line."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header() + scan("192.0.2.7", range(1, 500), NOW - 10))
+    filter_ = make(distinct="port")
+    filter_.addLogPath(str(path))
+    drain(filter_)
+    status = dict(filter_.status())
+    assert "5 lines passed" in status["Packets"]
+    assert "494 of banned sources" in status["Packets"]
+
+
+def test_late_flush_is_not_cleaned_away(tmp_path: Path) -> None:
+    """A flush of packets older than findtime is counted before its failures expire."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header())
+    filter_ = make()
+    filter_.addLogPath(str(path))
+    drain(filter_)
+    noise = [(f"192.0.{i // 250}.{1 + i % 250}", 80 + i) for i in range(400)]
+    packets = [("198.51.100.1", port) for port in range(1, 6)]
+    mixed = noise[:200] + packets[:3] + noise[200:] + packets[3:]
+    begin = NOW - 3000
+    with path.open("ab") as file:
+        for index, (source, port) in enumerate(mixed):
+            file.write(record(begin + index / 100, syn(source, port, index)))
+    drain(filter_)
+    assert str(filter_.jail.getFailTicket().getID()) == "198.51.100.1"
+
+
+def test_old_file_put_in_place_is_not_news(tmp_path: Path) -> None:
+    """Packets older than findtime and the longest flush are passed over and counted."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header())
+    filter_ = make()
+    filter_.addLogPath(str(path))
+    drain(filter_)
+    with path.open("ab") as file:
+        file.write(scan("192.0.2.7", range(1, 9), NOW - 86400))
+    drain(filter_)
+    assert not filter_.jail.getFailTicket()
+    assert "8 older than findtime" in dict(filter_.status())["Packets"]
+
+
+def test_future_packets_count_now(tmp_path: Path) -> None:
+    """A packet from a clock that is ahead is counted as of now."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header() + scan("192.0.2.7", range(1, 6), NOW + 500))
+    filter_ = make()
+    filter_.addLogPath(str(path))
+    drain(filter_)
+    assert filter_.jail.getFailTicket().getTime() == NOW
+
+
+@pytest.mark.parametrize("flavor", ["stats", "short"])
+def test_short_forms_of_status_are_fail2bans(flavor: str) -> None:
+    """Where fail2ban counts columns, the rows are its own."""
+    assert [name for name, _ in make().status(flavor)] == ["Currently failed", "Total failed"]
+
+
+def test_silence_is_told_once(caplog: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    """One warning when no packet came for `silence`, one notice when they come again."""
+    ticks = [100.0]
+    monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
+    logging.getLogger("fail2ban").propagate = True
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header())
+    filter_ = make(silence="15m")
+    filter_.addLogPath(str(path))
+    with caplog.at_level(logging.INFO, "fail2ban"):
+        for ticks[0] in (200.0, 999.0, 1001.0, 1500.0):
+            drain(filter_)
+        assert caplog.text.count("no packet for 900 s") == 1
+        with path.open("ab") as file:
+            file.write(scan("192.0.2.7", range(1, 2), NOW))
+        drain(filter_)
+        assert caplog.text.count("packets are coming again") == 1
+
+
+def test_prefix6_bans_the_network() -> None:
+    """With prefix6=64 an IPv6 source fails as its /64; one with a friend in it does not."""
+    filter_ = make(prefix6="64")
+    line = " rule 1/0(match): block in on em0: {}.1 > 2001:db8::2.22: Flags [S], length 0"
+
+    def source(address: str) -> str:
+        return str(filter_.processLine(("", "", line.format(address)), NOW)[0][1])
+
+    assert source("2001:db8:1:2::7") == "2001:db8:1:2::/64"
+    assert source("192.0.2.7") == "192.0.2.7"
+    filter_.addIgnoreIP("2001:db8:1:2::9")
+    assert source("2001:db8:1:2::7") == "2001:db8:1:2::7"
+    filter_.addIgnoreIP("2001:db8:5::/48")
+    assert source("2001:db8:5:2::7") == "2001:db8:5:2::7"
+    assert filter_.inIgnoreIPList(IPAddr("2001:db8:5:2::7"))
+
+
+def test_unexpected_errors_do_not_end_the_thread(monkeypatch: Any) -> None:
+    """Whatever goes wrong in the loop is logged, and the loop goes on."""
+    filter_ = make()
+    filter_.sleeptime = 0.01
+    polls = []
+
+    def broken() -> bool:
+        polls.append(1)
+        if len(polls) == 3:
+            filter_.active = False
+        raise RuntimeError("boom")
+
+    monkeypatch.setattr(filter_, "_poll", broken)
+    assert filter_.run() is not False
+    assert len(polls) == 3
+
+
+def test_stop_is_noticed_at_once() -> None:
+    """A jail that waits for packets ends well within a second."""
+    filter_ = make(interface="nosuch0")
+    filter_.start()
+    begin = time.monotonic()
+    filter_.stop()
+    filter_.join()
+    assert not filter_.is_alive()
+    assert time.monotonic() - begin < 1

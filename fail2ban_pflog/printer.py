@@ -24,7 +24,7 @@ from .stamps import Stamps
 
 __all__ = ["add_command"]
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 """How many bytes are read at once: larger is no faster."""
 
 INTERRUPTED = 130

@@ -22,7 +22,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional, Union
 
 from fail2ban_pflog.errors import PflogError
 from fail2ban_pflog.formatter import MAX_LINE, Formatter
@@ -192,6 +192,12 @@ def write_savefile(path: Path, records: Iterable[tuple[bytes, int]]) -> None:
 # -- Both printers -------------------------------------------------------------------
 
 
+def _version() -> tuple[int, ...]:
+    result = subprocess.run([TCPDUMP, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"tcpdump version ([\d.]+)", result.stdout + result.stderr)
+    return tuple(map(int, found.group(1).split("."))) if found else ()
+
+
 def theirs(path: Path) -> dict[int, str]:
     """tcpdump's first line of each record, by the record's number."""
     result = subprocess.run(
@@ -263,13 +269,63 @@ GENERIC = frozenset({4, 8, 9, 33, 41, 46, 55, 62, 88, 103, 113, 135, 143})
 
 def _node_information(mine: str, other: str) -> bool:
     """ICMPv6 node information: names that the sender chose."""
-    found = re.search(r"ICMP6, node information (query|reply)(?=, length \d+$)", mine)
+    found = re.search(r"ICMP6, (node information|who-are-you) \w+(?=, length \d+$)", mine)
     return bool(found) and other.startswith(mine[: found.end()])  # type: ignore[union-attr]
 
 
 def _long(mine: str, other: str) -> bool:
     """Lines of more than MAX_LINE characters are cut."""
     return len(mine) == MAX_LINE and other.startswith(mine[: MAX_LINE - len(" [...]")])
+
+
+def _missing(found: re.Match[str]) -> str:
+    return str(int(found.group(1)) - int(found.group(2)))
+
+
+OLDER_WORDS: tuple[tuple[str, Union[str, Callable[[re.Match[str]], str]]], ...] = (
+    (r"\[total length \d+ > length \d+\] \(invalid\)  (\[\|ip\])$", r" \1"),
+    (
+        r"\[total length (\d+) > length (\d+)\] \(invalid\) ",
+        lambda found: f"truncated-ip - {_missing(found)} bytes missing! ",
+    ),
+    (
+        r"\[header\+payload length (\d+) > length (\d+)\] \(invalid\) ",
+        lambda found: f"truncated-ip6 - {_missing(found)} bytes missing!",
+    ),
+    (r"\[total length (\d+) < header length \d+\] \(invalid\)", r"bad-len \1"),
+    (r" \[header length (\d+) < 20\] \(invalid\)", r"bad-hlen \1"),
+    (r" \[version 6 != 4\] \(invalid\)", "IP6, wrong link-layer encapsulation (invalid)"),
+    (r" \[version (\d+) != 4\] \(invalid\)", r"IP\1 (invalid)"),
+    (r" \[version (\d+) != 6\] \(invalid\)", r"version error: \1 != 6"),
+    (r" \[length \d+ < 20\] \(invalid\)$", " [|ip]"),
+    (r" \[length \d+ < 40\] \(invalid\)$", " [|ip6]"),
+    (r"ICMP6, node information (query|reply)(?=[, ])", r"ICMP6, who-are-you \1"),
+    (r"who-are-you query", "who-are-you request"),
+    (r"ccecho (?=\d)", " "),
+    (r"(, length \d+) \[\|(?:mp)?tcp\]>?$", r"\1"),
+)
+"""What 4.99.6 says in other words than tcpdump before it did: (4.99.6's, the older)."""
+
+
+def _older(mine: str, other: str) -> bool:
+    """tcpdump before 4.99.6, in other words or before a check that it lacked."""
+    older = mine
+    for new, old in OLDER_WORDS:
+        older = re.sub(new, old, older)
+    if other == older or any(
+        is_it(older, other) for name, is_it in INTENDED.items() if is_it is not _older
+    ):
+        return True
+    packet = other.split(" on ", 1)[-1].split(": ", 1)[-1]
+    return (
+        # A total length of 0 and a version were looked at later, or not at all.
+        packet in ("bad-len 0", " [|ip]", " [|ip6]")
+        or (packet.startswith("truncated-ip")
+        and packet.endswith("bad-len 0"))
+        # Hop-by-hop options and fragments that lie.
+        or ("[|hbhopt]" in other and other.startswith(mine.split(" [")[0].rstrip()))
+        or ("frag (" in mine and other.startswith(mine[: mine.index("frag (")] + "frag ("))
+    )
 
 
 INTENDED: dict[str, Callable[[str, str], bool]] = {
@@ -279,6 +335,7 @@ INTENDED: dict[str, Callable[[str, str], bool]] = {
     "generic form": _generic,
     "node information": _node_information,
     "cut at MAX_LINE": _long,
+    "words of tcpdump before 4.99.6": _older,
 }
 """Kinds of differences that are meant: from our line and tcpdump's to whether it is one."""
 
@@ -307,12 +364,15 @@ def compare(records: list[tuple[bytes, int]]) -> Result:
     equal = 0
     intended: Counter[str] = Counter()
     unexplained = []
+    kinds = dict(INTENDED)
+    if _version() >= (4, 99, 6):
+        kinds = {name: is_it for name, is_it in INTENDED.items() if is_it is not _older}
     for index, mine in enumerate(ours(records)):
         other = reference.get(index, "")
         if mine == other:
             equal += 1
             continue
-        kind = next((name for name, is_it in INTENDED.items() if is_it(mine, other)), None)
+        kind = next((name for name, is_it in kinds.items() if is_it(mine, other)), None)
         if kind:
             intended[kind] += 1
         else:

@@ -1,0 +1,216 @@
+"""Listening on the interface, against a stand-in for pcapy that a test steers."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import pytest
+
+from fail2ban_pflog.sources import bpf, live
+from fail2ban_pflog.sources.live import LiveSource
+
+
+class PcapError(Exception):
+    """What pcapy raises."""
+
+
+class Handle:
+    """What pcapy.create() returns."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.filters: list[str] = []
+        self.settings: dict[str, int] = {}
+        self.closed = False
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("set_"):
+            return lambda value: self.settings.__setitem__(name[4:], value)
+        raise AttributeError(name)
+
+    def activate(self) -> int:
+        return self.world.activate
+
+    def datalink(self) -> int:
+        return self.world.linktype
+
+    def setnonblock(self, value: int) -> None:
+        self.settings["nonblock"] = value
+
+    def setfilter(self, expression: str) -> None:
+        for words, message in self.world.refused.items():
+            if words in expression:
+                raise PcapError(message)
+        self.filters.append(expression)
+
+    def next_batch(self, _count: int) -> tuple[bytes, bytes]:
+        if self.world.gone:
+            raise PcapError("The interface disappeared")
+        frames, self.world.frames = self.world.frames, []
+        meta, data = b"", b""
+        for seconds, micros, frame in frames:
+            meta += struct.pack("=IIII", seconds, micros, len(data), len(frame))
+            data += frame
+        return data, meta
+
+    def stats(self) -> tuple[int, int, int]:
+        return (0, self.world.dropped, 0)
+
+    def getfd(self) -> int:
+        return 7
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class World:
+    """The module pcapy, and what its handles see."""
+
+    PcapError = PcapError
+
+    def __init__(self) -> None:
+        self.activate = 0
+        self.linktype = 117
+        self.refused: dict[str, str] = {}
+        self.gone = False
+        self.frames: list[tuple[int, int, bytes]] = []
+        self.dropped = 0
+        self.handles: list[Handle] = []
+        self.now = 0.0
+        self.told: list[str] = []
+
+    def create(self, _interface: str) -> Handle:
+        self.handles.append(Handle(self))
+        return self.handles[-1]
+
+    def source(self, **options: Any) -> LiveSource:
+        return LiveSource(
+            "pflog0",
+            lambda _level, message: self.told.append(message),
+            clock=lambda: self.now,
+            **options,
+        )
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(bpf, "pcapy", lambda: world)
+    return world
+
+
+def test_reads_packets_with_their_times(world: World) -> None:
+    """A batch comes as records; the handle never blocks and keeps no payload."""
+    world.frames = [(5, 6, b"abc"), (7, 8, b"d")]
+    source = world.source()
+    assert source.read() == [(5, 6, b"abc"), (7, 8, b"d")]
+    assert source.read() == []
+    settings = world.handles[0].settings
+    assert (settings["nonblock"], settings["promisc"]) == (1, 0)
+    assert settings["snaplen"] == live.SNAPLEN
+    assert settings["buffer_size"] == live.BUFFER_SIZE
+    assert source.state == "listening"
+
+
+def test_absent_interface_is_tried_with_growing_pauses(world: World) -> None:
+    """It is told once that the interface is missing; attempts become rare, never stop."""
+    world.activate = -5
+    source = world.source()
+    attempts = []
+    for step in range(400):
+        world.now = step / 10
+        before = len(world.handles)
+        source.read()
+        if len(world.handles) > before:
+            attempts.append(world.now)
+    gaps = [round(b - a, 1) for a, b in zip(attempts, attempts[1:])]
+    assert gaps[:3] == list(live.PAUSES[:3])
+    assert set(gaps[3:]) == {live.PAUSES[-1]}
+    assert all(handle.closed for handle in world.handles)
+    assert world.told == ["waiting for pflog0: there is no such interface (yet)"]
+    world.activate = 0
+    world.now += 10
+    source.read()
+    assert source.state == "listening"
+    assert world.told[1:] == ["listening on pflog0"]
+
+
+def test_interface_that_vanishes_is_waited_for(world: World) -> None:
+    """pflog0 destroyed and made again: the handle is closed and opened anew."""
+    source = world.source()
+    source.read()
+    world.gone = True
+    assert source.read() == []
+    assert world.handles[0].closed
+    assert "pflog0 is gone" in source.state
+    world.gone = False
+    world.now += 1
+    world.frames = [(1, 2, b"x")]
+    assert source.read() == [(1, 2, b"x")]
+
+
+def test_filter_is_joined(world: World) -> None:
+    """The administrator's expression and ours go to the kernel together."""
+    world.source(expression="tcp or udp", kernel_filter="action block").read()
+    assert world.handles[0].filters == ["(action block) and (tcp or udp)"]
+
+
+def test_wrong_expression_leaves_it_idle(world: World) -> None:
+    """A wrong expression is told with libpcap's words, and nothing is read."""
+    world.refused = {"blok": 'unknown PF action "blok"'}
+    source = world.source(expression="action blok", kernel_filter="inbound")
+    assert source.read() == []
+    assert 'unknown PF action "blok"' in source.state
+    assert not source.is_open
+
+
+def test_libpcap_without_pf_support(world: World) -> None:
+    """Without pf's words everything is read, and how to repair it is told."""
+    world.refused = {"inbound": "libpcap was compiled on a machine without pf support"}
+    world.frames = [(1, 2, b"x")]
+    source = world.source(expression="tcp", kernel_filter="inbound")
+    assert source.read() == [(1, 2, b"x")]
+    assert world.handles[0].filters == ["tcp"]
+    assert "pip install --no-binary" in world.told[0]
+
+
+def test_other_link_type_is_refused(world: World) -> None:
+    """An interface that is not pf's is named with its link type."""
+    world.linktype = 1
+    source = world.source()
+    assert source.read() == []
+    assert "link type 1 instead of 117" in source.state
+
+
+def test_kernel_drops_are_counted_over_all_handles(world: World) -> None:
+    """One warning when drops start; the count goes on when the handle is made anew."""
+    source = world.source()
+    source.read()
+    world.dropped = 3
+    world.now = 2
+    source.read()
+    assert source.dropped == 3
+    world.dropped = 5
+    world.now = 4
+    source.read()
+    assert len([message for message in world.told if "dropped" in message]) == 1
+    world.gone = True
+    source.read()
+    assert source.dropped == 5
+    world.gone, world.dropped = False, 2
+    world.now = 10
+    source.read()
+    assert source.dropped == 7
+
+
+def test_missing_pcapy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without pcapy-ng the state tells how to get it; nothing is raised."""
+
+    def missing(_name: str) -> None:
+        raise ImportError("No module named 'pcapy'")
+
+    monkeypatch.setattr(bpf.importlib, "import_module", missing)
+    source = LiveSource("pflog0", lambda _level, _message: None)
+    assert source.read() == []
+    assert "pip install --no-binary pcapy-ng" in source.state

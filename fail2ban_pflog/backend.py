@@ -142,7 +142,7 @@ class _File(Follower):
         """Write the place down, if it moved."""
         place = self.place
         database = self._jail.database
-        if place is None or place == self._saved or not place[0] or database is None:
+        if place is None or place == self._saved or database is None:
             return
         mark = _Place(self._name, *place)
         if self._saved is None:

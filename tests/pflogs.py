@@ -119,7 +119,7 @@ class Pflogd:
         os.close(self.fd)
 
 
-def newsyslog(path: Path, keep: int = 20, compress: object = None) -> None:
+def newsyslog(path: Path, keep: int = 20) -> None:
     """Rename pflog to pflog.0, pflog.0 to pflog.1, ... and make an empty new file."""
     for index in reversed(range(keep)):
         for suffix in ("", ".bz2", ".gz", ".xz"):

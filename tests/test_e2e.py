@@ -380,6 +380,21 @@ def test_interface_comes_goes_and_comes_back(server: MakeServer, namespace: str)
     f2b.wait_for_bans(SCANNER)
 
 
+def test_file_and_interface_together(server: MakeServer, namespace: str, savefile: Path) -> None:
+    """The file's backlog first, then live; what both saw counts once."""
+    pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
+    append(savefile, scan(SCANNER, range(1, 4), time.time() - 5))
+    f2b = live_server(server, jail(savefile, "pflog[interface=pflog9]"), namespace)
+    wait_for(lambda: f2b.status("pflog")["Total failed"] == "3", "the backlog")
+    wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening")
+    inject(namespace, [syn(SCANNER, 4)])
+    wait_for(lambda: f2b.status("pflog")["Total failed"] == "4", "the live packet")
+    append(savefile, scan(SCANNER, range(4, 9), time.time()))
+    wait_for(lambda: "5 seen by file and interface" in f2b.status("pflog")["Packets"], "overlap")
+    assert f2b.status("pflog")["Total failed"] == "4"
+    assert f2b.bans() == []
+
+
 def test_wrong_interface(server: MakeServer, namespace: str, tmp_path: Path) -> None:
     """An interface that is not pf's is refused with its link type; other jails run."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")

@@ -8,6 +8,7 @@ import lzma
 import math
 import random
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -33,6 +34,7 @@ class Reader:
         self.told: list[str] = []
         self.numbers: list[int] = []
         self.saved: dict[str, int] = {}
+        self.saved_at = 0
         self.start(**options)
 
     def start(self, **options: object) -> None:
@@ -40,12 +42,22 @@ class Reader:
             self.path, lambda _level, message: self.told.append(message), **options
         )
 
-    def resume(self) -> None:
-        """What a restarted fail2ban does: only the last saved place is known."""
+    def save(self) -> None:
+        """Write the place down, as fail2ban does once a second."""
         if place := self.follower.place:
             self.saved = dict([place])
+            self.saved_at = len(self.numbers)
+
+    def kill(self) -> None:
+        """Die and start again: only the place that was written down is known."""
         self.follower.close()
-        self.start(recall=self.saved.get)
+        self.start(recall=self.saved.get, since=0.0)
+        self.saved_at = len(self.numbers)
+
+    def resume(self) -> None:
+        """Stop in peace and start again."""
+        self.save()
+        self.kill()
 
     def poll(self) -> list[int]:
         """All that there is now."""
@@ -149,7 +161,7 @@ def test_file_replaced_while_nobody_read(path: Path, suffix: str, compress: obje
 
 def test_first_start_looks_back_over_a_rotation(path: Path) -> None:
     """Without a saved place, packets younger than findtime in pflog.0 are read first."""
-    path.with_name("pflog.1").write_bytes(savefile_header() + packets(range(0, 3)))
+    path.with_name("pflog.1").write_bytes(savefile_header() + packets(range(3)))
     path.with_name("pflog.0").write_bytes(savefile_header() + packets(range(3, 6)))
     path.write_bytes(savefile_header() + packets(range(6, 8)))
     reader = Reader(path, since=NOW + 4)
@@ -299,51 +311,89 @@ def test_payload_cannot_forge_a_record(path: Path) -> None:
     assert set(Reader(path, since=NOW - 1).poll()) == {1}
 
 
+class Life:
+    """A savefile's random life: pflogd, newsyslog and a full disk, in any order."""
+
+    def __init__(self, path: Path, dice: random.Random) -> None:
+        self.path, self.dice = path, dice
+        self.pflogd = Pflogd(path)
+        self.written = 0
+
+    def packets(self, count: int) -> bytes:
+        begin, self.written = self.written, self.written + count
+        return packets(range(begin, self.written))
+
+    def write(self, between: Callable[[], object]) -> None:
+        """Append records, the last one in two pieces."""
+        data = self.packets(self.dice.randrange(1, 5))
+        cut = self.dice.randrange(len(data))
+        self.pflogd.write(data[:cut])
+        between()
+        self.pflogd.write(data[cut:])
+
+    def rotate(self, between: Callable[[], object]) -> None:
+        """Rename and make anew; pflogd writes to the old file until its HUP."""
+        newsyslog(self.path)
+        between()
+        self.pflogd.write(self.packets(1))
+        between()
+        self.pflogd.hup()
+
+    def fail(self, between: Callable[[], object]) -> None:
+        """Write a part of a record and take it back, as on a full disk."""
+        size = self.path.stat().st_size
+        self.pflogd.write(numbered(NOW, 0)[:40])
+        between()
+        with self.path.open("r+b") as file:
+            file.truncate(size)
+
+    def compress(self, _between: Callable[[], object]) -> None:
+        newest = self.path.with_name("pflog.0")
+        if newest.exists():
+            data = newest.read_bytes()
+            newest.with_name("pflog.0.bz2").write_bytes(bz2.compress(data))
+            newest.unlink()
+
+    def step(self, between: Callable[[], object]) -> None:
+        steps = [self.write] * 4 + [self.rotate, self.fail, self.compress]
+        self.dice.choice(steps)(between)
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_random_life_of_a_savefile(path: Path, seed: int) -> None:
-    """Rotations, copies, failed writes and restarts in any order: every packet once."""
+    """Rotations, compression, failed writes, restarts in any order: every packet once."""
     dice = random.Random(seed)
-    pflogd = Pflogd(path)
-    reader = Reader(path)
+    life, reader = Life(path, dice), Reader(path, since=0.0)
     reader.poll()
-    written = 0
     for _ in range(300):
-        step = dice.randrange(10)
-        if step < 4:
-            count = dice.randrange(1, 5)
-            data = packets(range(written, written + count))
-            cut = dice.randrange(len(data))
-            pflogd.write(data[:cut])
-            if dice.random() < 0.3:
-                reader.poll()
-            pflogd.write(data[cut:])
-            written += count
-        elif step == 4:
-            newsyslog(path)
-            if dice.random() < 0.5:
-                reader.poll()
-            pflogd.write(packets(range(written, written + 1)))
-            written += 1
-            if dice.random() < 0.5:
-                reader.poll()
-            pflogd.hup()
-        elif step == 5:
-            size = path.stat().st_size
-            pflogd.write(packets(range(written, written + 1))[:40])
-            if dice.random() < 0.5:
-                reader.poll()
-            with path.open("r+b") as file:
-                file.truncate(size)
-        elif step == 6:
-            newest = path.with_name("pflog.0")
-            if newest.exists():
-                data = newest.read_bytes()
-                path.with_name("pflog.0.bz2").write_bytes(bz2.compress(data))
-                newest.unlink()
-        elif step == 7:
-            reader.resume()
-        else:
+        life.step(lambda: dice.random() < 0.4 and reader.poll())
+        if dice.random() < 0.3:
             reader.poll()
+        if dice.random() < 0.1:
+            reader.resume()
     reader.poll()
-    assert reader.numbers == list(range(written))
-    pflogd.close()
+    assert reader.numbers == list(range(life.written))
+    life.pflogd.close()
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_life_with_kill_9(path: Path, seed: int) -> None:
+    """After kill -9 only what was read since the last saved place comes twice; none is lost."""
+    dice = random.Random(seed)
+    life, reader = Life(path, dice), Reader(path, since=0.0)
+    reader.poll()
+    reader.save()
+    allowed = 0
+    for _ in range(300):
+        life.step(lambda: None)
+        if dice.random() < 0.5:
+            reader.poll()
+        if dice.random() < 0.3:
+            reader.save()
+        if dice.random() < 0.1:
+            allowed += len(reader.numbers) - reader.saved_at
+            reader.kill()
+    reader.poll()
+    assert sorted(set(reader.numbers)) == list(range(life.written))
+    assert len(reader.numbers) - life.written <= allowed
+    life.pflogd.close()

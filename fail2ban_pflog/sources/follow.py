@@ -62,6 +62,7 @@ class Follower:
         self._since = since
         self._recall = recall
         self._chain: deque[SavefileReader] = deque()  # oldest first; [0] is being read
+        self._place: Optional[Place] = None
         self._started = False
         self._seen: object = None  # what stat said when there was nothing more to read
         self._problems: dict[Path, str] = {}  # told, and not over yet
@@ -78,10 +79,13 @@ class Follower:
 
     @property
     def place(self) -> Optional[Place]:
-        """Where reading will go on; None before a file was opened."""
-        if not self._chain:
-            return None
-        return self._chain[0].identity, self._chain[0].offset
+        """Where reading will go on; None before a record was seen.
+
+        While the file has no record, the place is the end of the one before it.
+        """
+        if self._chain and (identity := self._chain[0].known_identity):
+            self._place = (identity, self._chain[0].offset)
+        return self._place
 
     @property
     def byteorder(self) -> str:
@@ -168,11 +172,11 @@ class Follower:
         """Index of the file that the saved place is in; sets that file's offset."""
         for index in reversed(range(len(files))):
             reader = files[index]
-            for identity in (reader.identity, reader.empty_identity):
-                offset = self._recall(identity) if identity else None
-                if offset:
-                    reader.offset = offset
-                    return index
+            identity = reader.identity
+            offset = self._recall(identity) if identity else None
+            if offset:
+                reader.offset = offset
+                return index
         return None
 
     def _first_needed(self, files: list[SavefileReader]) -> int:
@@ -212,8 +216,14 @@ class Follower:
                 f"{reader.path}: ended within a record at offset {reader.offset}; "
                 "what is there of it cannot be read",
             )
-        self._chain.popleft().close()
+        self._leave(reader)
         return True
+
+    def _leave(self, reader: SavefileReader) -> None:
+        """Close the file that is being read, keeping its end as the place."""
+        self._place = self.place
+        self._chain.remove(reader)
+        reader.close()
 
     def _has_header(self, reader: SavefileReader) -> bool:
         try:
@@ -271,6 +281,7 @@ class Follower:
                 copies.append(file)
             else:
                 file.close()
+        self._place = self.place
         reader.restart()
         self._chain.extendleft(reversed(copies))
 

@@ -112,22 +112,17 @@ class SavefileReader:
 
     @property
     def identity(self) -> str:
-        """What the file is recognised by; its inode before its first record; "" if unreadable."""
+        """What the file is recognised by; "" while it has no record or cannot be read."""
         try:
-            loaded = self._load_prefix()
+            self._load_prefix()
         except (OSError, PflogError):
             return ""
-        return self.known_identity if loaded else self.empty_identity
+        return self.known_identity
 
     @property
     def known_identity(self) -> str:
         """The identity as it was when the first record was read; "" if none was."""
         return hashlib.sha256(self._prefix).hexdigest()[:32] if self._prefix else ""
-
-    @property
-    def empty_identity(self) -> str:
-        """The identity that the file had while it had no record."""
-        return "empty-{}-{}".format(*self.inode)
 
     @property
     def is_same_content(self) -> bool:

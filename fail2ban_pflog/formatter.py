@@ -45,7 +45,7 @@ _START = tuple((length + 3) & ~3 for length in range(256))
 # An IP header without options and the first 4 bytes behind it: the ports.
 _IP4 = struct.Struct("!BxHxxHxBxx4s4sHH")
 _IP6 = struct.Struct("!BxxxHBx16s16sHH")
-_TCP = struct.Struct("!IIBBH")  # behind the ports
+_TCP = struct.Struct("!IIBBHxxxx")  # behind the ports, to the header's end
 _UDP = struct.Struct("!Hxx")
 _ECHO = struct.Struct("!BxxxHH")
 _FRAGMENT = 0x3FFF  # all but "do not fragment" and the reserved bit

@@ -301,7 +301,8 @@ OLDER_WORDS: tuple[tuple[str, Union[str, Callable[[re.Match[str]], str]]], ...] 
     (r" \[length \d+ < 40\] \(invalid\)$", " [|ip6]"),
     (r"ICMP6, node information (query|reply)(?=[, ])", r"ICMP6, who-are-you \1"),
     (r"who-are-you query", "who-are-you request"),
-    (r"ccecho (?=\d)", " "),
+    (r"(?<=[\[,])ccecho", ""),
+    (r" \[length (\d+)\] \(invalid\)$", r" (invalid length \1) (invalid)"),
     (r"(, length \d+) \[\|(?:mp)?tcp\]>?$", r"\1"),
 )
 """What 4.99.6 says in other words than tcpdump before it did: (4.99.6's, the older)."""
@@ -320,11 +321,11 @@ def _older(mine: str, other: str) -> bool:
     return (
         # A total length of 0 and a version were looked at later, or not at all.
         packet in ("bad-len 0", " [|ip]", " [|ip6]")
-        or (packet.startswith("truncated-ip")
-        and packet.endswith("bad-len 0"))
+        or re.fullmatch(r"IP\d+(, wrong link-layer encapsulation)? \(invalid\)", packet) is not None
+        or (packet.startswith("truncated-ip") and packet.endswith("bad-len 0"))
         # Hop-by-hop options and fragments that lie.
         or ("[|hbhopt]" in other and other.startswith(mine.split(" [")[0].rstrip()))
-        or ("frag (" in mine and other.startswith(mine[: mine.index("frag (")] + "frag ("))
+        or ("frag (" in older and other.startswith(older[: older.index("frag (")]))
     )
 
 

@@ -227,7 +227,7 @@ def _renumbering_parts(view: View, at: int) -> Text:
         flags = view.u8(at + 12)
         yield " use("
         if flags:
-            yield ","
+            yield ("V" if flags & 0x80 else "") + ("P" if flags & 0x40 else "") + ","
         yield f"{view.ip6(at + 16)}/{view.u8(at)}/{view.u8(at + 1)})"
         at += 32
 

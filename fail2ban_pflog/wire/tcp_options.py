@@ -247,8 +247,9 @@ def _user_timeout(option: _Option) -> Text:
 
 
 def _fast_open(option: _Option) -> Text:
+    at = option.take(option.size)
     yield " "
-    yield from _cookie(option, option.take(option.size), option.size)
+    yield from _cookie(option, at, option.size)
 
 
 def _cookie(option: _Option, at: int, size: int) -> Text:

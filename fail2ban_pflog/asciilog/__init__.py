@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Optional
 
-from .files import pid_file
 from .monitor import Monitor
 from .options import check, parse
 from .tell import tell_error
@@ -40,8 +39,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if problems or options.check:
         return 1 if problems else 0
     try:
-        with pid_file(options.pid_file):
-            return Monitor(options).run()
+        return Monitor(options).run()
     except OSError as error:
         tell_error(error)
         return 1

@@ -1,7 +1,8 @@
 """The process that keeps its privileges: opens the log, hands on signals, starts workers.
 
 What it is asked for comes over a socket from a worker that may have been taken over:
-so it knows one request, "open the log", and takes no argument from it.
+so it knows one request, "open the log", and takes no argument.  Signals come here only;
+each kind is handed on once, however often it came, as a byte on a second socket.
 
 Each worker is a fork, so all that a source needs root for is done anew, as root, when
 the worker is: a worker whose source was lost just ends, and so does one that crashes.
@@ -18,11 +19,9 @@ import signal
 import socket
 import sys
 import traceback
-from types import FrameType
-from typing import Optional
 
 from .counters import Counters
-from .files import open_log
+from .files import open_log, pid_file
 from .options import Options
 from .tell import tell, tell_error
 from .worker import DONE, FAILED, RETRY, SIGNALS, STATUS, STOP, Worker
@@ -41,20 +40,30 @@ class Monitor:
         self._options = options
         self._counters = Counters()
         self._worker = 0  # its process id
+        self._signals: set[int] = set()  # that came and were not handed on yet
         self._stopping = False
+        self._wake_up, self._woken = socket.socketpair()
 
     def run(self) -> int:
         """Run until the end; returns the exit status.
 
-        Raises OSError when the log cannot be opened at the start.
+        Raises OSError when another one runs, or the log cannot be opened at the start.
         """
-        os.close(open_log(self._options.log))
-        wake_up, woken = socket.socketpair()
-        for end in (wake_up, woken):
+        for end in (self._wake_up, self._woken):
             end.setblocking(False)
-        signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._woken.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+            signal.signal(number, lambda number, _frame: self._signals.add(number))
+        try:
+            with pid_file(self._options.pid_file):
+                os.close(open_log(self._options.log))
+                return self._run_workers()
+        finally:
+            for number in SIGNALS:  # Python's own end would let them kill us
+                signal.signal(number, signal.SIG_IGN)
+
+    def _run_workers(self) -> int:
+        """Run one worker after the other; returns the exit status."""
         failures = 0
         while True:
             packets = self._counters["packets"]
@@ -62,56 +71,76 @@ class Monitor:
             if self._stopping or status in {DONE, FAILED}:
                 break
             failures = 0 if self._counters["packets"] > packets else failures + 1
-            select.select([wake_up], [], [], PAUSES[min(failures, len(PAUSES) - 1)])
-            with contextlib.suppress(BlockingIOError):
-                while wake_up.recv(4096):
-                    pass
+            self._pause(PAUSES[min(failures, len(PAUSES) - 1)])
             if self._stopping:
                 status = DONE
                 break
         tell(logging.INFO, f"stopped; {self._counters}")
         return status
 
-    def _on_signal(self, number: int, _frame: Optional[FrameType]) -> None:
-        if number in STOP:
-            self._stopping = True
-        if self._worker:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._worker, number)
-        elif number == STATUS:
-            tell(logging.INFO, f"waiting before {self._options.source} is tried again")
-
     def _run_worker(self) -> int:
         """Start one worker, serve it, return its exit status."""
-        ours, theirs = socket.socketpair()
-        # The signals wait until the worker has its handlers.
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        if self._stopping:
-            return DONE
+        (commands, theirs), (requests, answers) = socket.socketpair(), socket.socketpair()
         self._counters.add("starts")
         self._worker = os.fork()
         if not self._worker:
-            ours.close()
-            _be_worker(Worker(self._options, theirs, self._counters))
+            commands.close()
+            requests.close()
+            _be_worker(Worker(self._options, theirs, answers, self._counters))
         theirs.close()
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        with ours:
-            self._serve(ours)
+        answers.close()
+        with commands, requests:
+            self._serve(commands, requests)
         return self._reap()
 
-    def _serve(self, connection: socket.socket) -> None:
-        """Open the log as often as the worker asks; returns when the worker is gone."""
-        with contextlib.suppress(ConnectionError):
-            while connection.recv(1):
-                try:
-                    fd = open_log(self._options.log)
-                except OSError as error:
-                    connection.sendall(b"%d\n" % (error.errno or errno.EIO))
-                    if error.strerror != os.strerror(error.errno or 0):
-                        tell_error(error)
-                    continue
-                with contextlib.closing(os.fdopen(fd, "rb", 0)):
-                    socket.send_fds(connection, [b"0\n"], [fd])
+    def _serve(self, commands: socket.socket, requests: socket.socket) -> None:
+        """Hand on signals, open the log when asked; returns when the worker is gone."""
+        while True:
+            waiting = [commands] if self._signals else []
+            readable, writable, _ = select.select([self._wake_up, requests], waiting, [])
+            if self._wake_up in readable:
+                self._wake_up.recv(4096)
+            if writable:
+                with contextlib.suppress(ConnectionError):
+                    commands.send(bytes(self._take_signals()))
+            if requests in readable and not self._answer(requests):
+                return
+
+    def _answer(self, requests: socket.socket) -> bool:
+        """Open the log and pass it on; False when nobody asks any more."""
+        try:
+            if not requests.recv(1):
+                return False
+            try:
+                fd = open_log(self._options.log)
+            except OSError as error:
+                number = error.errno or errno.EIO
+                if error.strerror != os.strerror(number):  # the number does not tell it all
+                    tell_error(error)
+                requests.sendall(b"%d" % number)
+                return True
+            try:
+                socket.send_fds(requests, [b"0"], [fd])
+            finally:
+                os.close(fd)
+        except ConnectionError:
+            return False
+        return True
+
+    def _take_signals(self) -> set[int]:
+        """The signals that came since the last call."""
+        taken, self._signals = self._signals, set()
+        self._stopping = self._stopping or bool(taken & STOP)
+        return taken
+
+    def _pause(self, seconds: float) -> None:
+        """Let some time go by, or less when a signal comes."""
+        if not self._signals:
+            select.select([self._wake_up], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            self._wake_up.recv(4096)
+        if STATUS in self._take_signals():
+            tell(logging.INFO, f"waiting before {self._options.source} is tried again")
 
     def _reap(self) -> int:
         pid = self._worker
@@ -131,8 +160,10 @@ def _be_worker(worker: Worker) -> None:
     """Run the worker in this process, which ends with it."""
     status = 70  # sysexits' EX_SOFTWARE
     try:
-        signal.set_wakeup_fd(-1)
         os.setsid()  # what a terminal sends is the monitor's to hand on
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:  # unlike SIG_IGN this is not inherited by tcpdump
+            signal.signal(number, lambda _number, _frame: None)
         status = worker.run()
     except Exception:  # our bug: tell it, the monitor goes on
         traceback.print_exc()

@@ -166,7 +166,7 @@ def check(options: Options) -> list[str]:
     folder = os.path.dirname(os.path.abspath(options.log))
     if not os.path.isdir(folder):
         problems.append(f"{folder}: there is no such folder for the log")
-    elif not os.access(options.log if os.path.lexists(options.log) else folder, os.W_OK):
+    elif not os.access(options.log if os.path.exists(options.log) else folder, os.W_OK):
         problems.append(f"{options.log}: the log cannot be written")
     file = options.follow or options.read
     if options.tcpdump and shutil.which(options.tcpdump) is None:

@@ -1,8 +1,8 @@
 """The process that looks at packets: records in, lines out, in one asyncio loop.
 
 A source's callback hands over a batch of records; they become one text and one write
-before the loop does anything else.  Signals are callbacks as well: so the log is
-reopened between two writes, never within one, however fast signals come.
+before the loop does anything else.  The monitor's commands are callbacks as well: so
+the log is reopened between two writes, never within one, however fast signals come.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .tell import tell
 
 __all__ = ["DONE", "FAILED", "RETRY", "SIGNALS", "STATUS", "STOP", "Worker"]
 
-REOPEN = (signal.SIGHUP, signal.SIGUSR1)
-STOP = (signal.SIGTERM, signal.SIGINT)
-STATUS: signal.Signals = getattr(signal, "SIGINFO", signal.SIGUSR2)
-SIGNALS = {*REOPEN, *STOP, STATUS}
+REOPEN: set[int] = {signal.SIGHUP, signal.SIGUSR1}
+STOP: set[int] = {signal.SIGTERM, signal.SIGINT}
+STATUS: int = getattr(signal, "SIGINFO", signal.SIGUSR2)
+SIGNALS: set[int] = {*REOPEN, *STOP, STATUS}
 
 TICK = 1.0
 """Seconds between two looks at what is not an event: a log that cannot be opened."""
@@ -39,11 +39,19 @@ TICK = 1.0
 class Worker:
     """Reads one source until it ends.
 
+    commands: gives the numbers of signals that the monitor got.
     monitor: the socket on which the log is asked for.
     """
 
-    def __init__(self, options: Options, monitor: socket.socket, counters: Counters) -> None:
+    def __init__(
+        self,
+        options: Options,
+        commands: socket.socket,
+        monitor: socket.socket,
+        counters: Counters,
+    ) -> None:
         self._options = options
+        self._commands = commands
         self._monitor = monitor
         self._counters = counters
         self._stamp = Stamps().iso
@@ -61,13 +69,7 @@ class Worker:
         self._feed: Feed = make_feed(
             self._options, self._write, self._drop_privileges, tell, self._log.last_time
         )
-        for number in REOPEN:
-            loop.add_signal_handler(number, self._log.reopen)
-        for number in STOP:
-            loop.add_signal_handler(number, self._feed.stop)
-        loop.add_signal_handler(STATUS, self._tell_status)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        loop.add_reader(self._monitor, self._monitor_gone)
+        loop.add_reader(self._commands, self._obey)
         ticking = loop.create_task(self._tick())
         try:
             return await self._feed.run()
@@ -124,11 +126,18 @@ class Worker:
         number = int(answer or errno.EPIPE)
         raise OSError(number, os.strerror(number))
 
-    def _monitor_gone(self) -> None:
-        """It never speaks first: what there is to read is its end."""
-        asyncio.get_running_loop().remove_reader(self._monitor)
-        tell(logging.ERROR, "the monitor is gone; stopping")
-        self._feed.stop()
+    def _obey(self) -> None:
+        """Do what the signals ask for that the monitor got."""
+        numbers = set(self._commands.recv(4096))
+        if not numbers:
+            tell(logging.ERROR, "the monitor is gone; stopping")
+            asyncio.get_running_loop().remove_reader(self._commands)
+        if numbers & REOPEN:
+            self._log.reopen()
+        if STATUS in numbers:
+            self._tell_status()
+        if numbers & STOP or not numbers:
+            self._feed.stop()
 
     def _drop_privileges(self) -> None:
         """Become the unprivileged user, for good; called once the source is open."""

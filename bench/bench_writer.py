@@ -1,0 +1,121 @@
+"""The writer's cost and latency: ``python bench/bench_writer.py``.
+
+CPU: user and system time per packet, all child processes included, of fail2ban-pflogd
+and of peer_writer.py over the same capture.  Runs alternate; each side's cheapest counts.
+
+Latency: one frame at a time goes into the writer's standard input; the clock stops when
+its line can be read from the log.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+CAPTURE = BENCH.parent / "tests/data/labelled/bystanders.live.pcap"
+
+PACKETS = 200_000
+ROUNDS = 5
+LATENCIES = 2_000
+GOAL = 2.0
+
+RECORD_HEADER = 16
+FILE_HEADER = 24
+
+
+def split(capture: bytes) -> list[bytes]:
+    """Cut a savefile into its records, each with its header."""
+    records, at = [], FILE_HEADER
+    while at < len(capture):
+        end = at + RECORD_HEADER + struct.unpack_from("<8xI", capture, at)[0]
+        records.append(capture[at:end])
+        at = end
+    return records
+
+
+def repeated(capture: bytes, packets: int) -> bytes:
+    """Return a savefile with the capture's records again and again."""
+    records = split(capture)
+    copies, rest = divmod(packets, len(records))
+    return capture[:FILE_HEADER] + b"".join(records) * copies + b"".join(records[:rest])
+
+
+def writer(*options: object) -> list[str]:
+    """Return the command that runs the program, with no pid file and whoever we are."""
+    fixed = ("--pid-file", "", "--user", "root") if os.geteuid() == 0 else ("--pid-file", "")
+    return [sys.executable, "-m", "fail2ban_pflog.asciilog", *fixed, *map(str, options)]
+
+
+def cpu(command: list[str], log: Path) -> float:
+    """Run a command; returns CPU microseconds per packet, children included."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, cwd=BENCH.parent, stderr=subprocess.DEVNULL)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    lines = log.read_bytes().count(b"\n")
+    log.unlink()
+    if lines < PACKETS:
+        raise SystemExit(f"{command}: wrote {lines} lines of {PACKETS} packets")
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return spent / PACKETS * 1e6
+
+
+def latencies(log: Path, records: list[bytes], header: bytes) -> list[float]:
+    """Milliseconds from a frame's write to its line, one after the other."""
+    found = []
+    with subprocess.Popen(
+        writer("--read", "-", "--log", log),
+        cwd=BENCH.parent,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        bufsize=0,
+    ) as process:
+        assert process.stdin is not None
+        process.stdin.write(header)
+        while not log.exists():
+            time.sleep(0.01)
+        with log.open("rb", buffering=0) as reader:
+            for number in range(LATENCIES):
+                begin = time.perf_counter()
+                process.stdin.write(records[number % len(records)])
+                while not reader.read():
+                    pass
+                found.append((time.perf_counter() - begin) * 1e3)
+        process.stdin.close()
+    return found[100:]  # without the first ones, which load modules
+
+
+def main() -> int:
+    """Measure, print, and return 1 where the goal is missed."""
+    capture = CAPTURE.read_bytes()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        log, pcap = folder / "log", folder / "pcap"
+        pcap.write_bytes(repeated(capture, PACKETS))
+        folder.chmod(0o755)  # tcpdump becomes another user
+        ours, peers = [], []
+        for _ in range(ROUNDS):
+            ours.append(cpu(writer("--read", pcap, "--log", log), log))
+            peer = [sys.executable, str(BENCH / "peer_writer.py"), str(pcap), str(log)]
+            peers.append(cpu(peer, log))
+        ratio = min(peers) / min(ours)
+        print(f"CPU per packet, {PACKETS} packets, best of {ROUNDS}")
+        print(f"  fail2ban-pflogd             {min(ours):6.2f} us")
+        print(f"  tcpdump | asyncio reader    {min(peers):6.2f} us")
+        print(f"  ratio                       {ratio:6.2f}   (goal: {GOAL})")
+        times = sorted(latencies(log, split(capture), capture[:FILE_HEADER]))
+        print(f"latency from frame to line, {len(times)} frames one by one")
+        print(f"  median                      {statistics.median(times):6.3f} ms")
+        print(f"  99th percentile             {times[len(times) * 99 // 100]:6.3f} ms")
+    return 0 if ratio >= GOAL else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,9 +1,8 @@
 """Seconds since the epoch as text: one look at the time zone per minute, not per packet.
 
-A minute's text serves all its seconds where the offset from UTC is the same at its
-start and its end and made of whole minutes, which it is but for a few minutes of the
-1970s; in others each second is looked up by itself.  So a change to or from daylight
-saving time shows in the first second after it.
+Offsets from UTC have been whole minutes, and changed at whole minutes, since 1972; pf
+is from 2001.  So a minute's text serves all of its seconds, and a change to or from
+daylight saving time shows in the first second after it.
 """
 
 from __future__ import annotations
@@ -45,19 +44,12 @@ class Stamps:
         return f"{start}{seconds % 60:02}.{microseconds:06}{offset}"
 
     def _look_up(self, seconds: int) -> _Minute:
-        first = seconds - seconds % 60
-        local = self._local(seconds)
-        minute = (
+        local = datetime.fromtimestamp(seconds, timezone.utc).astimezone(self._zone)
+        if len(self._minutes) >= MAX_MINUTES:
+            self._minutes.clear()
+        minute = self._minutes[seconds // 60] = (
             local.strftime("%Y-%m-%d %H:%M:"),
             local.strftime("%Y-%m-%dT%H:%M:"),
             local.isoformat()[19:],
         )
-        offsets = {self._local(second).utcoffset() for second in (first, seconds, first + 59)}
-        if len(offsets) == 1 and self._local(first).second == 0:
-            if len(self._minutes) >= MAX_MINUTES:
-                self._minutes.clear()
-            self._minutes[first // 60] = minute
         return minute
-
-    def _local(self, seconds: int) -> datetime:
-        return datetime.fromtimestamp(seconds, timezone.utc).astimezone(self._zone)

@@ -1,0 +1,137 @@
+"""fail2ban-pflog print: files, streams, filters, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fail2ban_pflog.cli import main
+from fail2ban_pflog.packet import Packet
+from tests import oracle
+from tests.pflogs import DATA, record, savefile_header, syn
+
+CAPTURE = DATA / "freebsd-13.2" / "block-all.pflogd.pcap"
+COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli", "print"]
+ROOT = Path(__file__).parent.parent
+PACKET = record(1795312093.748353, syn("198.51.100.7", 22))
+
+
+def savefile(path: Path, *records: bytes) -> str:
+    path.write_bytes(savefile_header() + b"".join(records))
+    return str(path)
+
+
+def has_pf_filters() -> bool:
+    """Whether pcapy is there and was built with pf's filter expressions."""
+    from fail2ban_pflog.errors import PflogError
+    from fail2ban_pflog.sources.bpf import frame_filter
+
+    try:
+        frame_filter("action block")
+    except PflogError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not shutil.which(oracle.TCPDUMP), reason="needs tcpdump")
+def test_dates_as_tcpdump(capsys: pytest.CaptureFixture[str]) -> None:
+    """Date and time stand before each line as tcpdump -tttt writes them."""
+    assert main(["print", str(CAPTURE)]) == 0
+    ours = [line[:26] for line in capsys.readouterr().out.splitlines()]
+    command = [oracle.TCPDUMP, "-tttt", "-e", "-n", "-r", str(CAPTURE)]
+    theirs = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
+    assert ours == [line[:26] for line in theirs.splitlines() if line[:2] == "20"]
+
+
+def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files are printed one after the other; one that is missing does not stop the rest."""
+    good = savefile(tmp_path / "good", PACKET)
+    assert main(["print", good, str(tmp_path / "missing"), good]) == 1
+    output = capsys.readouterr()
+    assert output.out.count("198.51.100.7.40000 > 10.99.0.2.22: Flags [S]") == 2
+    assert output.err == f"fail2ban-pflog: {tmp_path / 'missing'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "at byte 0: savefile: needs 24 bytes, there are 0"),
+        (b"logfile turned over", "at byte 0: savefile: no savefile"),
+        (savefile_header(linktype=1), "at byte 0: savefile: link type 1 instead of 117"),
+        (savefile_header() + PACKET[:30], "at byte 24: record: the file ends inside a record"),
+        (savefile_header() + PACKET + bytes(16), "byte 152: record: record header is all zero"),
+    ],
+)
+def test_errors_name_file_and_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    """What is wrong with a file goes to standard error with its name and the offset."""
+    path = tmp_path / "pflog"
+    path.write_bytes(content)
+    assert main(["print", str(path)]) == 1
+    assert f"{path}: " in (error := capsys.readouterr().err)
+    assert words in error
+
+
+def test_undecodable_frames_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames without a pflog header are counted; those around them are printed."""
+    path = savefile(tmp_path / "pflog", PACKET, record(1, b"\x07x"), record(2, b"\x45"), PACKET)
+    assert main(["print", path]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 2
+    assert "2 frames could not be decoded, the first: pflog: header length 7" in output.err
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is an object that has every documented field, in their order."""
+    assert main(["print", "--json", str(CAPTURE)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 334
+    assert all(tuple(row) == ("time", *Packet._fields) for row in rows)
+    fields = (ROOT / "docs" / "lines.md").read_text().split("## JSON")[1]
+    assert all(f"| `{name}` |" in fields for name in rows[0])
+
+
+@pytest.mark.skipif(not has_pf_filters(), reason="needs pcapy with pf's filter expressions")
+def test_filter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--bpf selects packets; a wrong expression is refused in libpcap's words."""
+    path = savefile(tmp_path / "pflog", PACKET, record(1, syn("198.51.100.8", 80)))
+    assert main(["print", "--bpf", "action block and dst port 80", path]) == 0
+    assert [line.split()[8] for line in capsys.readouterr().out.splitlines()] == [
+        "198.51.100.8.40000"
+    ]
+    assert main(["print", "--bpf", "tcp port and", path]) == 2
+    assert "syntax error" in capsys.readouterr().err
+
+
+def test_stream_is_followed() -> None:
+    """A stream's packets are printed while it is still open, those of a piece at once."""
+    process = subprocess.Popen(
+        [*COMMAND, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(savefile_header() + PACKET + PACKET[:40])
+    first = process.stdout.readline()
+    assert b"198.51.100.7.40000 > 10.99.0.2.22" in first
+    process.stdin.write(PACKET[40:])
+    assert process.stdout.readline() == first
+    process.stdin.close()
+    assert (process.stdout.read(), process.wait()) == (b"", 0)
+    process.stdout.close()
+
+
+def test_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    """Whoever reads may stop; nothing is said about it."""
+    path = savefile(tmp_path / "pflog", *([PACKET] * 5000))
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([*COMMAND, path], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")

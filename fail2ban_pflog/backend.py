@@ -490,11 +490,7 @@ def register() -> None:
         if backend.partition("[")[0].strip().lower() != NAME:
             original(jail, backend)
             return
-        try:
-            extractOptions(backend)
-            problem = ""
-        except ValueError as error:
-            problem = f"backend = {backend} cannot be read: {error}"
+        problem = _unreadable(backend)
         jail._BACKENDS = [NAME]
         jail._initPflog = functools.partial(_init, jail, problem)
         try:
@@ -504,6 +500,17 @@ def register() -> None:
 
     set_backend.is_pflog = True  # type: ignore[attr-defined]
     Jail._setBackend = set_backend
+
+
+def _unreadable(backend: str) -> str:
+    """What is wrong with the form of ``pflog[...]``; "" where nothing is."""
+    try:
+        name, _ = extractOptions(backend)
+        # 0.11 returns None where the later ones raise.
+        why = "" if str(name).strip().lower() == NAME else "its form is pflog[option=value, ...]"
+    except ValueError as error:
+        why = str(error)
+    return f"backend = {backend} cannot be read: {why}" if why else ""
 
 
 def _init(jail: Any, problem: str, /, **options: str) -> None:

@@ -6,6 +6,7 @@ and socket, pid file, log and database are there as well.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -16,9 +17,16 @@ from typing import Callable, Optional
 
 REPO = Path(__file__).resolve().parent.parent
 SITE_PACKAGES = sysconfig.get_paths()["purelib"]
-STOCK = Path("/etc/fail2ban")
-SERVER = shutil.which("fail2ban-server")
-CLIENT = shutil.which("fail2ban-client")
+ROOT = os.environ.get("FAIL2BAN_ROOT", "")
+"""Folder that another version's package was unpacked in (`make compat`)."""
+
+STOCK = Path(f"{ROOT}/etc/fail2ban")
+SERVER = shutil.which(f"{ROOT}/usr/bin/fail2ban-server" if ROOT else "fail2ban-server")
+CLIENT = shutil.which(f"{ROOT}/usr/bin/fail2ban-client" if ROOT else "fail2ban-client")
+ENVIRONMENT = {
+    **os.environ,
+    **({"PYTHONPATH": f"{ROOT}/usr/lib/python3/dist-packages"} if ROOT else {}),
+}
 PATIENCE = 20.0
 """Seconds that a test waits for what should come at once."""
 
@@ -88,6 +96,7 @@ class Server:
         ]  # fmt: skip
         self.process = subprocess.Popen(
             list(map(str, command)),
+            env=ENVIRONMENT,
             stdout=(self.folder / "server.out").open("ab"),
             stderr=subprocess.STDOUT,
         )
@@ -109,7 +118,7 @@ class Server:
         done = subprocess.run(
             [CLIENT, "-c", self.config, "-s", self.folder / "f2b.sock",
              "-p", self.folder / "f2b.pid", *map(str, command)],
-            capture_output=True, text=True,
+            env=ENVIRONMENT, capture_output=True, text=True,
         )  # fmt: skip
         return done.stdout + done.stderr
 

@@ -18,6 +18,7 @@ from typing import NamedTuple, Optional
 from .header import AF_INET, AF_INET6, Header
 from .wire.ip import ICMP, IP4_HEADER, IP6_HEADER, ip4, ip6
 from .wire.tcp import FLAG_TEXTS, TCP, Conversations
+from .wire.tcp import HEADER_SIZE as TCP_HEADER
 from .wire.tcp_options import Template, template
 from .wire.udp import UDP
 from .wire.view import Truncated, View, address
@@ -146,9 +147,13 @@ class Formatter:
             source, destination = addresses[source], addresses[destination]
         if protocol == TCP:
             seq, _, offset, flags, window = _TCP.unpack_from(frame, at + 4)
-            if flags not in _OPENING or offset >> 4 << 2 != rest:
+            if flags not in _OPENING or offset >> 4 << 2 != rest or rest < TCP_HEADER:
                 return None
-            options = self._syn_options(frame[at + 20 : end], rest) if rest > 20 else ", length 0"
+            options = (
+                self._syn_options(frame[at + TCP_HEADER : end], rest)
+                if rest > TCP_HEADER
+                else ", length 0"
+            )
             if options is None:
                 return None
             return (
@@ -188,7 +193,7 @@ class Formatter:
         except KeyError:
             if len(self._options) >= MAX_OPTIONS:
                 self._options.clear()
-            known = self._options[key] = template(block, split, segment - 20)
+            known = self._options[key] = template(block, split, segment - TCP_HEADER)
         if known is None:
             return None
         before, after = known

@@ -224,7 +224,7 @@ def tunnels() -> Iterator[tuple[int, bytes]]:
             header = struct.pack("!BBHIII", inside, words, words & 1, 0x1234, 7, 8)
             yield 51, header + bytes(12) + tcp()
     for flags in (0, 0x8000, 0x2000, 0x1000, 0x3000, 0xB000, 0x4000, 1, 0x3001, 0x3081, 0x2001, 2):
-        for protocol in (0x0800, 0x86DD, 0x880B, 0x6558, 0x1234):
+        for protocol in (0x0800, 0x86DD, 0x880B, 0x6558, 0x0600, 0x1234):
             yield 47, struct.pack("!HH", flags, protocol) + bytes(12) + quoted4()
 
 
@@ -307,6 +307,9 @@ def lies() -> Iterator[Packet]:
         for protocol in (6, 17, 1, 132, 99):
             data = ip4(protocol, tcp(), fragment=fragment)
             yield Packet(4, data, len(data))
+    for total in (20, 24, 40):  # as long as the TCP header says, and too short for one
+        short = ip4(6, tcp(offset=(total - 20) // 4), total=total)
+        yield Packet(4, short, len(short))
     with_options = ip4(6, bytes(40) + tcp(), first=0x4F)
     yield Packet(4, with_options, len(with_options))
 

@@ -31,13 +31,11 @@ def ip4(view: View, at: int, length: Optional[int], conversations: Conversations
     not known, then the packet's own total length is believed.
     """
     view.layer = "ip"
-    if length is not None and length < IP4_HEADER:
-        yield f" [length {length} < {IP4_HEADER}] (invalid)"
+    fault = _fault(view, at, length, 4, IP4_HEADER)
+    if fault:
+        yield fault
         return
-    version, header = view.u8(at) >> 4, (view.u8(at) & 0xF) * 4
-    if version != 4:
-        yield f" [version {version} != 4] (invalid)"
-        return
+    header = (view.u8(at) & 0xF) * 4
     if header < IP4_HEADER:
         yield f" [header length {header} < {IP4_HEADER}] (invalid)"
         return
@@ -72,6 +70,14 @@ def ip4(view: View, at: int, length: Optional[int], conversations: Conversations
         raise Truncated
     inside = Payload(at + header, total - header, protocol, bool(fragment & 0x2000))
     yield from _payload(view, inside, ip, conversations)
+
+
+def _fault(view: View, at: int, length: Optional[int], version: int, size: int) -> str:
+    """Return what is wrong with the first byte of a header of ``size`` bytes, or ''."""
+    if length is not None and length < size:
+        return f" [length {length} < {size}] (invalid)"
+    found = view.u8(at) >> 4
+    return f" [version {found} != {version}] (invalid)" if found != version else ""
 
 
 class Payload(NamedTuple):
@@ -152,12 +158,9 @@ def ip6(view: View, at: int, length: Optional[int], conversations: Conversations
     not known, then the packet's own payload length is believed.
     """
     view.layer = "ip6"
-    if length is not None and length < IP6_HEADER:
-        yield f" [length {length} < {IP6_HEADER}] (invalid)"
-        return
-    version = view.u8(at) >> 4
-    if version != 6:
-        yield f" [version {version} != 6] (invalid)"
+    fault = _fault(view, at, length, 6, IP6_HEADER)
+    if fault:
+        yield fault
         return
     payload_length = view.u16(at + 4)
     if length is None:

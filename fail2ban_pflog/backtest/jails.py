@@ -10,6 +10,7 @@ fail2ban's clock stopped: ``set_time`` turns it.
 from __future__ import annotations
 
 import configparser
+import gc
 import logging
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+from fail2ban import helpers
 from fail2ban.client.fail2banreader import Fail2banReader
 from fail2ban.client.jailreader import JailReader
 from fail2ban.client.jailsreader import JailsReader
@@ -46,6 +48,16 @@ ANY_BACKEND = "pflog[distinct=none, mode=any]"
 """What stands in for the backend of a jail that reads text: every packet is a line."""
 
 _SKIPPED = frozenset({"addaction", "action", "addlogpath", "addjournalmatch"})
+
+
+COLLECT = (50_000, 20, 20)
+"""Python's garbage collection; fail2ban turns it off and collects every 30 seconds of its
+own clock, which pass in an instant here."""
+
+
+def _no_service(*_: Any) -> bool:
+    """Stand in for fail2ban's background service, which only collects garbage."""
+    return False
 
 
 class ConfigurationError(Exception):
@@ -84,6 +96,7 @@ class Configuration:
 
     def __init__(self, folder: Path) -> None:
         register()
+        helpers.BgService.service = _no_service
         self.folder = folder
         self._reader = JailsReader(basedir=str(folder))
         try:
@@ -121,6 +134,7 @@ class Configuration:
             status, answer = server._Server__transm.proceed(command)
             if status:
                 raise ConfigurationError(f"jail {name}: {' '.join(map(str, command))}: {answer}")
+        gc.set_threshold(*COLLECT)
         jail = server._Server__jails[name]
         if problem := jail.filter._problem:
             raise ConfigurationError(f"jail {name}: {problem}")

@@ -1,0 +1,182 @@
+#!/usr/bin/env python3
+"""The parts that bystanders of the laboratory play; lab.py runs this in their namespaces.
+
+`host` is the protected host's own part: it serves TCP 22, 25, 80 and 443, asks the servers
+below, and forgets all its connections' states in mid-session, so that honest packets that
+come later are dropped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+HOST = "10.99.0.2"
+ME = "0.0.0.0"
+
+FORGET_AT = (8.0, 20.0)
+"""Seconds after the host's start at which it forgets all states."""
+
+QUERIES, SESSIONS = 30, 20
+UDP_SERVERS = {40: 53, 41: 123, 42: 443, 43: 3478, 44: 27015, 45: 40123}
+TCP_SERVERS = {46: 443, 47: 9443}
+
+
+def host() -> None:
+    """Serve, ask, forget."""
+    begin = time.monotonic()
+    for port in (22, 25, 80, 443):
+        threading.Thread(target=_listen, args=(port,), daemon=True).start()
+    time.sleep(4)
+    asked = [
+        _ask(f"198.51.100.{last}", port)
+        for last, port in UDP_SERVERS.items()
+        for _ in range(QUERIES)
+    ]
+    sessions = []
+    for last, port in TCP_SERVERS.items():
+        for _ in range(SESSIONS):
+            with contextlib.suppress(OSError):
+                sessions.append(socket.create_connection((f"198.51.100.{last}", port), 2))
+    for when in FORGET_AT:
+        time.sleep(max(0, begin + when - time.monotonic()))
+        subprocess.run(["conntrack", "-F"], capture_output=True, check=True)
+    time.sleep(200)
+    del asked, sessions
+
+
+def _ask(address: str, port: int) -> socket.socket:
+    asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    asking.sendto(b"question", (address, port))
+    return asking
+
+
+def _listen(port: int) -> None:
+    listener = socket.create_server((ME, port), backlog=50)
+    held = []
+    while True:
+        held.append(listener.accept())
+
+
+def client(*arguments: str) -> None:
+    """Open connections to the host, wait until it forgot them, then send and close or reset."""
+    if "--no-timestamps" in arguments:
+        subprocess.run(["sysctl", "-qw", "net.ipv4.tcp_timestamps=0"], check=True)
+    ports = [int(word) for word in arguments if word.isdigit()]
+    time.sleep(3)
+    sessions = [socket.create_connection((HOST, port), 3) for port in ports for _ in range(3)]
+    time.sleep(FORGET_AT[0] + 1)
+    for session in sessions:
+        if "--reset" in arguments:
+            session.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        else:
+            session.send(b"one more question\r\n")
+        session.close()
+    time.sleep(30)
+
+
+def retry(*ports: str) -> None:
+    """Try closed ports again and again."""
+    for _ in range(8):
+        for port in ports:
+            with contextlib.suppress(OSError):
+                socket.create_connection((HOST, int(port)), 0.5)
+
+
+def answer(port: str) -> None:
+    """Answer questions over UDP when their asker has forgotten them."""
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((ME, int(port)))
+    server.settimeout(FORGET_AT[0])
+    askers = []
+    with contextlib.suppress(OSError):
+        while len(askers) < QUERIES:
+            askers.append(server.recvfrom(2000)[1])
+    time.sleep(FORGET_AT[0])
+    for asker in askers:
+        server.sendto(b"a late answer", asker)
+        time.sleep(0.02)
+
+
+def serve(port: str) -> None:
+    """Send to the host's connections, and close them, when it has forgotten them."""
+    listener = socket.create_server((ME, int(port)), backlog=50)
+    listener.settimeout(FORGET_AT[0])
+    sessions = []
+    with contextlib.suppress(OSError):
+        while len(sessions) < SESSIONS:
+            sessions.append(listener.accept()[0])
+    time.sleep(FORGET_AT[0])
+    for session in sessions:
+        session.send(b"late data" * 30)
+        session.close()
+    time.sleep(20)
+
+
+def ftp() -> None:
+    """Open active data connections from port 20 to ports that a client would name."""
+    for _ in range(20):
+        data = socket.socket()
+        data.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        data.bind((ME, 20))
+        data.settimeout(0.4)
+        with contextlib.suppress(OSError):
+            data.connect((HOST, random.randint(10000, 65535)))
+        data.close()
+
+
+def media() -> None:
+    """RTP and RTCP of four calls, from pairs of high ports to pairs of high ports."""
+    calls = [
+        (random.randrange(16384, 32768, 2), random.randrange(10000, 30000, 2)) for _ in range(4)
+    ]
+    voices = []
+    for theirs, ours in calls:
+        for odd in (0, 1):
+            voice = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            voice.bind((ME, theirs + odd))
+            voices.append((voice, ours + odd))
+    for _ in range(40):
+        for voice, port in voices:
+            voice.sendto(bytes(160), (HOST, port))
+        time.sleep(0.02)
+
+
+def peer() -> None:
+    """ICE: connectivity checks from one port to every candidate the host had named."""
+    checking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for port in random.sample(range(32768, 60999), 20):
+        for _ in range(3):
+            checking.sendto(bytes(100), (HOST, port))
+            time.sleep(0.02)
+
+
+def chatter() -> None:
+    """What a local net's hosts say to all: NetBIOS, mDNS, SSDP, LLMNR, WSD, Dropbox, ..."""
+    groups = {
+        "10.99.0.255": (137, 138, 1900, 3702, 5678, 8612, 17500, 27036, 32412, 57621),
+        "255.255.255.255": (67, 1900, 10001, 17500, 9999),
+        "224.0.0.251": (5353,),
+        "224.0.0.252": (5355,),
+        "239.255.255.250": (1900, 3702),
+    }
+    talking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    talking.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+    for _ in range(4):
+        for group, ports in groups.items():
+            for port in ports:
+                with contextlib.suppress(OSError):
+                    talking.sendto(bytes(60), (group, port))
+                time.sleep(0.02)
+
+
+PARTS = (host, client, retry, answer, serve, ftp, media, peer, chatter)
+
+if __name__ == "__main__":
+    {part.__name__: part for part in PARTS}[sys.argv[1]](*sys.argv[2:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -125,6 +126,25 @@ def test_stream_is_followed() -> None:
     process.stdin.close()
     assert (process.stdout.read(), process.wait()) == (b"", 0)
     process.stdout.close()
+
+
+def test_interrupt_is_quiet() -> None:
+    """Ctrl-C ends a stream with the exit status that shells expect, and no traceback."""
+    process = subprocess.Popen(
+        [*COMMAND, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        bufsize=0,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(savefile_header() + PACKET)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, b"")
 
 
 def test_broken_pipe_is_quiet(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ __all__ = ["Endpoints", "Text", "Truncated", "View", "address"]
 Text = Iterator[str]
 """The pieces of a line, in order."""
 
-MAX_ADDRESSES = 65_536
-"""How many addresses' texts are kept; a flood of forged sources must not fill memory."""
+MAX_ADDRESSES = 8192
+"""Kept texts of addresses, for the packets that take the long way; the oldest goes first."""
 
 
 class Truncated(Exception):  # noqa: N818 - no error: the snaplen's usual effect

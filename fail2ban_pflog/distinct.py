@@ -55,7 +55,7 @@ class Distinct:
     """
 
     MAX_KEYS = 65_536
-    """Ports remembered, of all sources: about 20 MB.  A flood of forged sources pushes the
+    """Ports remembered, of all sources: 15 MB when full.  A flood of forged sources pushes the
     longest unseen ones out, and never those of a client that keeps trying."""
 
     MAX_BANNED = 16_384

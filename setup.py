@@ -10,6 +10,21 @@ VERSION = re.search(
     r'^__version__ = "([^"]+)"$', (HERE / "fail2ban_pflog/__init__.py").read_text(), re.MULTILINE
 ).group(1)
 
+
+def shared(folder, target):
+    """Return data_files that install a folder's files below share/ of the environment."""
+    return [
+        (str(Path("share", target, parent.relative_to(HERE / folder))), files)
+        for parent in sorted({path.parent for path in (HERE / folder).rglob("*") if path.is_file()})
+        if (files := sorted(str(p.relative_to(HERE)) for p in parent.iterdir() if p.is_file()))
+    ]
+
+
+def manual(section):
+    """Return data_files for one section of the manual."""
+    return (f"share/man/man{section}", sorted(map(str, Path("man").glob(f"*.{section}"))))
+
+
 setup(
     name="fail2ban-pflog",
     version=VERSION,
@@ -20,6 +35,12 @@ setup(
     python_requires=">=3.9",
     packages=find_packages(include=["fail2ban_pflog", "fail2ban_pflog.*"]),
     package_data={"fail2ban_pflog": ["py.typed"]},
+    data_files=[
+        *shared("config", "fail2ban-pflog/config"),
+        *shared("files", "fail2ban-pflog/files"),
+        manual(1),
+        manual(8),
+    ],
     install_requires=["pcapy-ng>=2.1"],
     extras_require={
         "backtest": ["rich", "matplotlib"],

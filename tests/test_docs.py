@@ -1,0 +1,56 @@
+"""What the documents say of options and commands is what the program has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
+
+from fail2ban_pflog import __version__
+from fail2ban_pflog.backend import Options
+
+REPO = Path(__file__).resolve().parent.parent
+README = (REPO / "README.md").read_text()
+MANUALS = sorted((REPO / "man").iterdir())
+
+
+def test_readme_lists_the_backends_options() -> None:
+    """The table has each option once, in order."""
+    assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == list(Options._fields)
+
+
+def test_manual_lists_the_backends_options() -> None:
+    """The manual page has each option, with a default."""
+    page = (REPO / "man/fail2ban-pflog.1").read_text().split(".Sh THE BACKEND")[1]
+    page = page.split(".Sh ")[0]
+    assert re.findall(r"^\.It Cm (\w+)", page, re.MULTILINE) == list(Options._fields)
+    assert page.count("Default:") == len(Options._fields)
+
+
+def test_every_document_that_is_named_exists() -> None:
+    """Links in the README lead somewhere."""
+    for name in set(re.findall(r"\]\(([\w./-]+)\)", README)):
+        assert (REPO / name).exists(), name
+
+
+@pytest.mark.parametrize("page", MANUALS, ids=lambda page: page.name)
+def test_manual_pages_are_well_formed(page: Path) -> None:
+    """mandoc has no warning."""
+    if shutil.which("mandoc") is None:
+        pytest.skip("needs mandoc (`make test` installs it)")
+    done = subprocess.run(
+        ["mandoc", "-T", "lint", "-W", "warning", page], capture_output=True, text=True
+    )
+    assert done.stdout == ""
+
+
+def test_changelog_knows_the_version() -> None:
+    """The newest entry is this version."""
+    entry = re.search(r"^## (\S+)", (REPO / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert entry is not None
+    assert entry[1] == __version__

@@ -76,6 +76,7 @@ class Pflogd:
     """The program, started; ended with ``stop``.
 
     read: a source; None for a pipe on standard input, which ``feed`` writes to.
+    source: False where the options name one.
     prefix: a command to run it under.
     """
 
@@ -88,6 +89,7 @@ class Pflogd:
         prefix: Iterable[object] = (),
         environment: Optional[dict[str, str]] = None,
         source: bool = True,
+        program: Iterable[object] = COMMAND,
     ) -> None:
         self.folder = folder
         self.log = log or folder / "pflog.log"
@@ -95,7 +97,7 @@ class Pflogd:
         self.messages = folder / "messages"
         source_options = ["--read", "-" if read is None else read] if source else []
         command = [
-            *prefix, *COMMAND, "--log", self.log, "--pid-file", self.pid_file,
+            *prefix, *program, "--log", self.log, "--pid-file", self.pid_file,
             *source_options, *options,
         ]  # fmt: skip
         self.process = subprocess.Popen(
@@ -103,7 +105,7 @@ class Pflogd:
             cwd=REPO,
             stdin=subprocess.PIPE if read is None and source else subprocess.DEVNULL,
             stderr=self.messages.open("ab"),
-            env={**os.environ, "TZ": "UTC", **(environment or {})},
+            env={**os.environ, "PYTHONPATH": str(REPO), "TZ": "UTC", **(environment or {})},
             bufsize=0,
         )
 

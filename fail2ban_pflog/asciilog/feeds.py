@@ -297,8 +297,9 @@ class Tcpdump(Stream):
             return
         self._loop.remove_reader(self._errors)
         super().close()
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             self._child.kill()
+            self._child.wait(FAREWELL)
 
     @property
     def _program(self) -> str:

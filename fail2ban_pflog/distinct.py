@@ -61,10 +61,10 @@ class Distinct:
     MAX_BANNED = 16_384
     """Banned sources remembered, until as many others were banned."""
 
-    REMEMBER = 2
+    REMEMBER = 3
     """A port is remembered for this many windows after it was last seen.  With one, a
-    monitor that tries the same ten ports once per findtime would be counted anew before
-    fail2ban, which estimates what happened at the edge of its own window, has forgotten it."""
+    monitor that tries the same ten ports once per findtime would count twenty: fail2ban
+    estimates what lies beyond the edge of its own window from the rate before."""
 
     def __init__(
         self,

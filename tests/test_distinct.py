@@ -67,12 +67,12 @@ def test_pings_of_one_host_are_one() -> None:
 
 
 def test_a_port_passes_again_after_it_was_quiet() -> None:
-    """It is remembered for twice the window since it was last seen."""
+    """It is remembered for three windows since it was last seen."""
     distinct = Distinct(window=60)
     assert distinct.judge(0, syn(22)) == PASS
-    assert distinct.judge(119, syn(22)) == REPEAT
-    assert distinct.judge(238, syn(22)) == REPEAT
-    assert distinct.judge(358, syn(22)) == PASS
+    assert distinct.judge(179, syn(22)) == REPEAT
+    assert distinct.judge(358, syn(22)) == REPEAT
+    assert distinct.judge(538, syn(22)) == PASS
 
 
 def test_the_window_changes_at_any_time() -> None:
@@ -80,7 +80,7 @@ def test_the_window_changes_at_any_time() -> None:
     distinct = Distinct(window=60)
     distinct.judge(0, syn(22))
     distinct.window = 5
-    assert distinct.judge(11, syn(22)) == PASS
+    assert distinct.judge(15, syn(22)) == PASS
 
 
 def test_a_late_packet_is_a_repeat_and_a_clock_set_back_is_none() -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from fail2ban.server.failmanager import FailManager
+from fail2ban.server.ipdns import IPAddr
+from fail2ban.server.ticket import FailTicket
 
 from fail2ban_pflog.distinct import Distinct, Verdict
 
@@ -191,3 +194,16 @@ def test_options_that_do_not_exist_are_refused(message: str, options: dict[str, 
     """And the message names the option and what it may be."""
     with pytest.raises(ValueError, match=message):
         Distinct(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("period", [60, 299, 301, 450, 599, 601, 899, 901, 1800])
+def test_a_monitor_of_ten_closed_ports_never_counts_fifteen(period: int) -> None:
+    """However often it comes, and although fail2ban's own window only estimates."""
+    distinct, failures = Distinct(window=300), FailManager()
+    failures.setMaxTime(300)
+    for check in range(50):
+        for number, port in enumerate((21, 23, 110, 143, 587, 993, 995, 3306, 5432, 8080)):
+            seconds = check * period + number * 0.5
+            if distinct.judge(seconds, syn(port, ONE)) == PASS:
+                count = failures.addFailure(FailTicket(IPAddr(ONE), seconds, []))
+                assert count < 15

@@ -60,6 +60,11 @@ def _no_service(*_: Any) -> bool:
     return False
 
 
+def _no_text(*_: Any, **__: Any) -> str:
+    """Stand in for what fail2ban writes times with: all of that goes to its log."""
+    return ""
+
+
 class ConfigurationError(Exception):
     """A configuration, jail or setting that cannot be used; the message says why."""
 
@@ -97,6 +102,7 @@ class Configuration:
     def __init__(self, folder: Path) -> None:
         register()
         helpers.BgService.service = _no_service
+        MyTime.time2str = staticmethod(_no_text)
         self.folder = folder
         self._reader = JailsReader(basedir=str(folder))
         try:
@@ -235,8 +241,23 @@ def seconds(text: str) -> float:
 class _Observer(ObserverThread):  # type: ignore[misc] # fail2ban has no types
     """fail2ban's observer (it makes bans of known sources longer), at once in one thread."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: set[str] = set()  # sources that were ever banned
+
     def add(self, *event: Any) -> None:
+        """Do at once what a server does in another thread."""
         getattr(self, event[0])(*event[1:])
+
+    def failureFound(self, *event: Any) -> None:  # noqa: N802 -- fail2ban's name
+        """Ask the database only for sources that it can know."""
+        if str(event[-1].getID()) in self._known:
+            super().failureFound(*event)
+
+    def banFound(self, ticket: Any, *event: Any) -> None:  # noqa: N802 -- fail2ban's name
+        """Make a ban longer, and write it down."""
+        super().banFound(ticket, *event)
+        self._known.add(str(ticket.getID()))
 
     def add_timer(self, starttime: float, *event: Any) -> None:
         """Later the observer would only tell actions that a ban was prolonged."""

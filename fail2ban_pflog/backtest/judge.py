@@ -9,8 +9,9 @@ from a server is this, and nothing else:
 - It holds until the first packet behind its end; a server lifts it up to a second later.
 - While it holds, packets from that source would not have been logged: they are counted as
   prevented and not fed to the jail.
-- The failure counters are cleaned up every 5 seconds, as a server does, but from the
-  first packet on.
+- A server's failure counters are cleaned up every 5 seconds, by a clock that no capture
+  tells; here these seconds count from the first packet.  A source's counter is cleaned up
+  when it is needed next, and all of them now and then: that comes to the same.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ..savefile import Record
 from ..scan import read
 from .jails import BanTicket, end_of_ban, filter_of, new_observer
 
-__all__ = ["Ban", "Close", "Judge", "source_of"]
+__all__ = ["Ban", "Close", "Judge", "port_of", "source_of"]
 
 MAX_TRACKED = 65_536
 """Sources whose ports and highest count are kept; those unseen for longest go first."""
@@ -34,6 +35,12 @@ MAX_PORTS = 1024
 """Different ports told of one ban; a jail counts far fewer."""
 
 ALL_DIRECTIONS = frozenset(range(256))
+
+CLEAN_EVERY = 5.0
+"""Seconds after which a server cleans its failure counters up."""
+
+CLEAN_ALL_EVERY = 12
+"""Every so many times that is done for all counters, for the memory's sake."""
 
 PURGE_EVERY = 3600.0
 """Seconds after which a server forgets old bans in its database."""
@@ -88,10 +95,10 @@ class Close(NamedTuple):
 class _Tracked:
     """What is kept of a source beside fail2ban's counters."""
 
-    __slots__ = ("bans", "count", "first", "ports")
+    __slots__ = ("bans", "count", "first", "last", "ports")
 
     def __init__(self, first: float) -> None:
-        self.first = first
+        self.first = self.last = first
         self.ports: dict[int, None] = {}
         self.count = 0
         self.bans = 0
@@ -125,6 +132,8 @@ class Judge:
         self._frame = b""
         self._next_unban = math.inf
         self._next_clean = -math.inf
+        self._cleaned = -math.inf  # when the counters were, or would have been, cleaned up
+        self._cleanings = 0
         self._next_purge = -math.inf
         self._add_failure = self.filter.failManager.addFailure
         # Where fail2ban's threads would take over, the simulation does.
@@ -174,23 +183,26 @@ class Judge:
 
     def _failure(self, ticket: Any, count: int = 1, observed: bool = False) -> int:
         """Count a failure, and keep what the report tells of its source."""
-        attempts: int = self._add_failure(ticket, count, observed)
-        source = str(ticket.getID())
+        source, time = str(ticket.getID()), ticket.getTime()
         tracked = self._tracked.get(source)
         if tracked is None:
             if len(self._tracked) >= MAX_TRACKED:
                 self._tracked.popitem(last=False)
-            tracked = self._tracked[source] = _Tracked(ticket.getTime())
+            tracked = self._tracked[source] = _Tracked(time)
         else:
             self._tracked.move_to_end(source)
-            if attempts == 1 and not observed:  # fail2ban has forgotten what came before
-                tracked.first, tracked.ports = ticket.getTime(), {}
+            if tracked.last <= self._cleaned - self.filter.getFindTime():
+                self.filter.failManager.delFailure(ticket.getID())
+        attempts: int = self._add_failure(ticket, count, observed)
+        tracked.last = max(tracked.last, time)
         tracked.count = max(tracked.count, attempts)
         if not observed:
             self.failures += 1
-            packet = read(self._frame, ALL_DIRECTIONS)
-            if packet is not None and packet.port and len(tracked.ports) < MAX_PORTS:
-                tracked.ports[packet.port[0] << 8 | packet.port[1]] = None
+            if attempts == 1:  # fail2ban has forgotten what came before
+                tracked.first, tracked.ports = time, {}
+            port = port_of(self._frame)
+            if port is not None and len(tracked.ports) < MAX_PORTS:
+                tracked.ports[port] = None
         return attempts
 
     def _ban(self, ticket: Any) -> None:
@@ -222,8 +234,11 @@ class Judge:
 
     def _clean(self, time: float) -> None:
         """Clean up, as the threads of filter and observer do."""
-        self.filter.performSvc()
-        self._next_clean = time + 1.0
+        self._next_clean = time + CLEAN_EVERY
+        self._cleaned = time
+        self._cleanings += 1
+        if self._cleanings % CLEAN_ALL_EVERY == 0:
+            self.filter.performSvc(force=True)
         if self._observer is not None and time >= self._next_purge:
             self._next_purge = time + PURGE_EVERY
             self.jail.database.purge()
@@ -260,3 +275,22 @@ def source_of(frame: bytes) -> bytes:
         return b""
     at = (frame[0] + 3) & ~3
     return frame[at + 12 : at + 16] if frame[1] == AF_INET else frame[at + 8 : at + 24]
+
+
+def port_of(frame: bytes) -> Optional[int]:
+    """The destination port of a frame; None where there is none."""
+    at = (frame[0] + 3) & ~3
+    if (
+        frame[1] == AF_INET
+        and len(frame) >= at + 24
+        and frame[at] == _PLAIN
+        and frame[at + 9] in _WITH_PORTS
+        and not (frame[at + 6] & 0x1F or frame[at + 7])  # no later fragment
+    ):
+        return frame[at + 22] << 8 | frame[at + 23]
+    packet = read(frame, ALL_DIRECTIONS)
+    return None if packet is None or not packet.port else int.from_bytes(packet.port, "big")
+
+
+_PLAIN = 0x45  # IPv4 without options
+_WITH_PORTS = (6, 17)

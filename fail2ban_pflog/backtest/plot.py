@@ -93,6 +93,8 @@ def _draw_time(axis: Any, result: Result, survey: Survey) -> None:
     )
     sums.set_ylim(bottom=0)
     sums.set_ylabel("bans so far")
+    ticker = importlib.import_module("matplotlib.ticker")
+    sums.yaxis.set_major_locator(ticker.MaxNLocator(integer=True))
     handles = [*axis.get_legend_handles_labels()[0], *sums.get_legend_handles_labels()[0]]
     axis.legend(handles=handles, frameon=False, loc="upper left")
 
@@ -110,6 +112,9 @@ def _draw_ports(axis: Any, result: Result, survey: Survey) -> None:
             axis.scatter(*zip(*points), s=18, color=colour, label=label)
     axis.set_xscale("log")
     axis.set_yscale("log")
+    ticker = importlib.import_module("matplotlib.ticker")
+    for each in (axis.xaxis, axis.yaxis):
+        each.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
     axis.axvline(result.maxretry, color="grey", linestyle=":")
     axis.annotate(
         f"maxretry {result.maxretry}",
@@ -118,7 +123,7 @@ def _draw_ports(axis: Any, result: Result, survey: Survey) -> None:
         ha="center",
         fontsize="small",
     )
-    axis.set_xlabel("different ports, bans aside")
+    axis.set_xlabel("different ports that the mode counts, bans aside")
     axis.set_ylabel("sources")
     if ports:
         axis.legend(frameon=False)

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Union
 
 from ..savefile import Record
-from ..scan import read
+from ..scan import MODES, read
 from .captures import Captures
 from .jails import ConfigurationError, set_time
-from .judge import ALL_DIRECTIONS, Ban, Close, Judge, source_of
+from .judge import Ban, Close, Judge, source_of
 
 __all__ = ["MAX_SOURCES", "Result", "Run", "Survey", "Timeline", "Trust"]
 
@@ -65,11 +65,13 @@ class Timeline:
 class Survey:
     """What the plots need beside the bans: time lines, and how many ports who asked for.
 
+    mode: the filter's, only packets that it counts tell ports.
     packets, prevented: time lines.  ports: source -> different ports, for as many
     sources as MAX_SURVEYED, counted with no regard to bans.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, mode: str) -> None:
+        self._highest = MODES[mode]
         self.packets = Timeline()
         self.prevented = Timeline()
         self._ports: dict[bytes, set[bytes]] = {}
@@ -77,15 +79,16 @@ class Survey:
     def packet(self, time: float, frame: bytes, source: bytes, prevented: bool) -> None:
         """Take one packet."""
         (self.prevented if prevented else self.packets).add(time)
+        packet = read(frame)
+        if packet is None or packet.rank > self._highest or not packet.port:
+            return
         ports = self._ports.get(source)
         if ports is None:
             if len(self._ports) >= MAX_SURVEYED:
                 return
             ports = self._ports[source] = set()
         if len(ports) < MAX_PORTS:
-            packet = read(frame, ALL_DIRECTIONS)
-            if packet is not None and packet.port:
-                ports.add(packet.port)
+            ports.add(packet.port)
 
     @property
     def ports(self) -> dict[str, int]:
@@ -178,7 +181,7 @@ class Run:
     def __init__(self, judges: Sequence[Judge], survey: bool = False) -> None:
         self.judges = judges
         self.packets = 0
-        self._surveys = [Survey() if survey else None for _ in judges]
+        self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
         self._sources: set[bytes] = set()
         self._begin, self._end = math.inf, 0.0
 

@@ -150,6 +150,8 @@ def _share(judges: Iterable[Judge]) -> None:
             tuple(filter_.getFailRegex()),
             tuple(filter_.getIgnoreRegex()),
             filter_.getUseDns(),
+            filter_._options.prefix6,
+            tuple(map(str, filter_.getIgnoreIP())),
         )
         # A filter that joins several lines depends on those it was given before.
         if filter_.getMaxLines() > 1 or "(?P<mlfid>" in str(expressions):

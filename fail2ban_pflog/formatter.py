@@ -1,10 +1,10 @@
 """A pflog frame as one line of text, in tcpdump's words.
 
-Most packets of a firewall's log are TCP segments that open a connection and UDP
-datagrams, few senders send most of them, and pf writes the same header before all of
-a rule's.  So the text of a header is kept by its bytes, that of an address by the
-address, that of a SYN's options by their bytes around the time stamp, and such a
-packet's line is one unpacking, a few look-ups and one formatting.  Every other packet
+Most packets of a firewall's log are plain TCP segments and UDP datagrams, few senders
+send most of them, and pf writes the same header before all of a rule's.  So the text
+of a header is kept by its bytes, that of an address by the address, that of TCP
+options by their bytes around the time stamp, and such a packet's line is one
+unpacking, a few look-ups and one formatting.  Every other packet
 takes the long way through ``wire``, which knows all protocols, lengths that lie and
 captures that end too soon.  Both ways lead to the same line; tests hold that.
 """
@@ -17,7 +17,7 @@ from typing import NamedTuple, Optional
 
 from .header import AF_INET, AF_INET6, Header
 from .wire.ip import ICMP, IP4_HEADER, IP6_HEADER, ip4, ip6
-from .wire.tcp import FLAG_TEXTS, TCP, Conversations
+from .wire.tcp import ACK, FIN, FLAG_TEXTS, RST, SYN, TCP, URG, Conversations
 from .wire.tcp import HEADER_SIZE as TCP_HEADER
 from .wire.tcp_options import Template, template
 from .wire.udp import UDP
@@ -55,8 +55,8 @@ _ECHOES = {8: "request", 0: "reply"}
 _TIME_STAMP = b"\x08\x0a"  # the option's kind and length; value and echo reply follow
 _TWO = struct.Struct("!II")
 
-_OPENING = frozenset(flags for flags in range(256) if flags & 0x07 and not flags & 0x30)
-"""TCP flags with SYN, FIN or RST and neither ACK nor URG."""
+_ACK_OR_URG = ACK | URG
+_SEQUENCED = SYN | FIN | RST  # these tell their sequence number also without data
 
 
 class _Head(NamedTuple):
@@ -139,26 +139,44 @@ class Formatter:
             return None
         if length is not None and end > length:
             return None
+        key = source, destination
         addresses = self._addresses
         try:
             source, destination = addresses[source], addresses[destination]
         except KeyError:
-            self._add_addresses(source, destination)
+            self._add_addresses(key)
             source, destination = addresses[source], addresses[destination]
         if protocol == TCP:
-            seq, _, offset, flags, window = _TCP.unpack_from(frame, at + 4)
-            if flags not in _OPENING or offset >> 4 << 2 != rest or rest < TCP_HEADER:
+            seq, ack, offset, flags, window = _TCP.unpack_from(frame, at + 4)
+            header = offset >> 4 << 2
+            data = rest - header
+            if (
+                header < TCP_HEADER
+                or data < 0
+                or (data and (flags & RST or len(frame) < at + header))
+            ):
                 return None
-            options = (
-                self._syn_options(frame[at + TCP_HEADER : end], rest)
-                if rest > TCP_HEADER
-                else ", length 0"
-            )
-            if options is None:
-                return None
+            tail = f", length {data}"
+            if header > TCP_HEADER:
+                options = self._tcp_options(frame[at + TCP_HEADER : at + header], header, tail)
+                if options is None:
+                    return None
+                tail = options
+            acknowledged = ""
+            if flags & _ACK_OR_URG:
+                if flags & URG:
+                    return None
+                seq, ack, _ = self._conversations.relate(key, (sport, dport), seq, ack, flags)
+                acknowledged = f"ack {ack}, "
+            if data:
+                numbers = f"seq {seq}:{seq + data & 0xFFFFFFFF}, "
+            elif flags & _SEQUENCED:
+                numbers = f"seq {seq}, "
+            else:
+                numbers = ""
             return (
                 f"{text}{source}.{sport} > {destination}.{dport}: "
-                f"Flags [{FLAG_TEXTS[flags]}], seq {seq}, win {window}{options}"
+                f"Flags [{FLAG_TEXTS[flags]}], {numbers}{acknowledged}win {window}{tail}"
             )
         if protocol == UDP:
             (datagram,) = _UDP.unpack_from(frame, at + 4)
@@ -173,34 +191,36 @@ class Formatter:
             )
         return None
 
-    def _add_addresses(self, source: bytes, destination: bytes) -> None:
+    def _add_addresses(self, key: tuple[bytes, bytes]) -> None:
         if len(self._addresses) >= MAX_ADDRESSES:
             self._addresses.clear()
-        for raw in (source, destination):
+        for raw in key:
             self._addresses[raw] = address(raw)
 
-    def _syn_options(self, block: bytes, segment: int) -> Optional[str]:
-        """Print the options of a segment without data, as far as captured, and the length.
+    def _tcp_options(self, block: bytes, header: int, length: str) -> Optional[str]:
+        """Print a segment's options, as far as captured, and the length if they are whole.
 
         None where they cannot be told from the options alone.
         """
         split = block.find(_TIME_STAMP) + 2
         if split < 2 or len(block) < split + 8:
             split = len(block)
-        key = (segment, len(block), block[:split], block[split + 8 :])
+        key = (header, len(block), block[:split], block[split + 8 :])
         try:
             known = self._options[key]
         except KeyError:
             if len(self._options) >= MAX_OPTIONS:
                 self._options.clear()
-            known = self._options[key] = template(block, split, segment - TCP_HEADER)
+            known = self._options[key] = template(block, split, header - TCP_HEADER)
         if known is None:
             return None
-        before, after = known
+        before, after, whole = known
+        if not whole:
+            length = ""
         if after is None:
-            return before
+            return before + length
         value, echo = _TWO.unpack_from(block, split)
-        return f"{before}{value} ecr {echo}{after}"
+        return f"{before}{value} ecr {echo}{after}{length}"
 
     def _packet(self, frame: bytes, head: _Head, length: Optional[int]) -> str:
         start = head.start

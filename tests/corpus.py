@@ -127,6 +127,9 @@ def segments() -> Iterator[bytes]:
         yield tcp(0x14, bytes(8), b"reset", offset=offset)
     for port in (21, 22, 25, 53, 80, 139, 179, 445, 554, 646, 1723, 2049, 6379, 6653, 8080):
         yield tcp(0x18, data=b"GET / HTTP/1.0\r\n\r\n", port=port)
+    for data in (b"", b"\0", b"\2", b"\3", b"\xff"):  # the last option's length lies in the data
+        yield tcp(0x18, b"\1" * 11 + b"\x08", data)
+        yield tcp(0x18, b"\x08\x0a" + bytes(9) + b"\x03", data)
     # A conversation both ways: numbers become relative.
     for _ in range(2):
         yield tcp(0x10, seq=5, ack=9)

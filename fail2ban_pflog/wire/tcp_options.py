@@ -7,7 +7,7 @@ a length cannot be, `` [|tcp]`` where the snaplen cut an option.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Callable, Optional
+from typing import Callable, NamedTuple, Optional
 
 from .view import Text, Truncated, View
 
@@ -121,15 +121,24 @@ def options(
     return True
 
 
-Template = tuple[str, Optional[str]]
-"""Options' text: whole and None, or before and behind the numbers of the time stamp."""
+class Template(NamedTuple):
+    """Options' text, up to the closing bracket, for all values of a time stamp.
+
+    before, after: the time stamp's numbers; after is None where there is no stamp.
+    whole: whether the length may follow: no option was bad or cut.
+    """
+
+    before: str
+    after: Optional[str]
+    whole: bool
+
 
 _DEPEND_ON_SEGMENT = frozenset({"sack", "md5", "mptcp"})
 _PROBES = (0x5A5A_5A5A, 0xA5A5_A5A5), (0x3C3C_3C3C, 0xC3C3_C3C3)
 
 
 def template(block: bytes, split: int, size: int) -> Optional[Template]:
-    """Read a SYN's options once for all that differ in 8 bytes at most.
+    """Read options once for all segments whose options differ in 8 bytes at most.
 
     block: the options as captured.  split: where the 8 bytes start that may be the
     numbers of a time stamp, or the end of the block.  size: of the options on the wire.
@@ -137,28 +146,35 @@ def template(block: bytes, split: int, size: int) -> Optional[Template]:
     """
     if split == len(block):
         pieces = _pieces(block, size)
-        return None if _DEPEND_ON_SEGMENT & set(pieces) else ("".join(pieces), None)
+        whole = pieces[-1] == "]"
+        # tcpdump looks for the length of a last option behind the options, in the data.
+        if _DEPEND_ON_SEGMENT & set(pieces) or (not whole and len(block) == size):
+            return None
+        return Template("".join(pieces), None, whole)
     # It is the time stamp if two different numbers come out as they were put in.
-    known = set()
+    found = set()
     for value, echo in _PROBES:
         probe = block[:split] + value.to_bytes(4, "big") + echo.to_bytes(4, "big")
         pieces = _pieces(probe + block[split + 8 :], size)
         stamp = f" val {value} ecr {echo}"
         if pieces.count(stamp) != 1 or _DEPEND_ON_SEGMENT & set(pieces):
             return None
+        if pieces[-1] != "]" and len(block) == size:
+            return None
         index = pieces.index(stamp)
-        known.add(("".join(pieces[:index]) + " val ", "".join(pieces[index + 1 :])))
-    return known.pop() if len(known) == 1 else None
+        before, after = "".join(pieces[:index]) + " val ", "".join(pieces[index + 1 :])
+        found.add(Template(before, after, pieces[-1] == "]"))
+    return found.pop() if len(found) == 1 else None
 
 
 def _pieces(block: bytes, size: int) -> list[str]:
-    """Everything behind the window of a segment without data."""
+    """Everything behind the window, up to the closing bracket if the options are whole."""
     view = View(block, len(block), "tcp")
     pieces = [", options ["]
 
     def run() -> Text:
         if (yield from options(view, 0, size, SYN, 0, 0)):
-            yield "], length 0"
+            yield "]"
 
     try:
         for piece in run():

@@ -426,6 +426,68 @@ def test_log_must_be_a_file(tmp_path: Path, make: Callable[[Path], None]) -> Non
     assert "pflogd: error: " in done.stderr
 
 
+# -- the command line ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--read", "x", "--bpf", "tcp"], 2, "--bpf and --tcpdump are for an interface"),
+        (["--read", "x", "--follow", "y"], 2, "not allowed with argument"),
+        (["--read", "/no/such/file"], 1, "/no/such/file: there is no such file"),
+        (["--tcpdump=/no/such/program"], 1, "there is no such program; install tcpdump"),
+        (["--log", "/no/such/folder/log"], 1, "/no/such/folder: there is no such folder"),
+        (["--help"], 0, "Without options it listens on pflog0"),
+        (["--version"], 0, "fail2ban-pflogd 0."),
+    ],
+)
+def test_options_that_make_no_sense(
+    tmp_path: Path, options: list[str], status: int, said: str
+) -> None:
+    """A mistake is told, with what to do; nothing is made."""
+    command = [*COMMAND, "--check", "--log", tmp_path / "log", "--pid-file", "", *options]
+    done = subprocess.run(
+        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_filter_expression(tmp_path: Path) -> None:
+    """An expression that libpcap does not understand is found before anything starts."""
+    pytest.importorskip("pcapy")
+    command = [*COMMAND, "--log", tmp_path / "log", "--pid-file", "", "--bpf", "hots 192.0.2.1"]
+    done = subprocess.run(
+        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, "'hots 192.0.2.1'" in done.stderr) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+def test_followed_file_that_the_user_may_not_read(tmp_path: Path) -> None:
+    """pflogd's file is root's alone as a rule: that is told at once, with the remedies."""
+    pflog = tmp_path / "pflog"
+    pflog.write_bytes(savefile_header())
+    pflog.chmod(0o600)
+    command = [*COMMAND, "--log", tmp_path / "log", "--pid-file", "", "--follow", pflog]
+    done = subprocess.run(
+        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
+    )
+    assert done.returncode == 1
+    assert "may not read it" in done.stderr
+    assert "or use --user root" in done.stderr
+
+
+def test_null_input(tmp_path: Path) -> None:
+    """Without any input there is nothing to write, and nothing to complain about."""
+    command = [*COMMAND, "--read", "-", "--log", str(tmp_path / "log"), "--pid-file", ""]
+    done = subprocess.run(
+        command, cwd=REPO, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, "0 packets read" in done.stderr) == (0, True)
+
+
 # -- privileges ----------------------------------------------------------------------------
 
 

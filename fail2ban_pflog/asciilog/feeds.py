@@ -221,10 +221,13 @@ class Stream(Feed):
     def _watch(self) -> None:
         if self._fd < 0 or self._ended.done():
             return
+        if not self._is_file:
+            try:
+                self._loop.add_reader(self._fd, self._read)
+            except PermissionError:  # Linux: /dev/null cannot be waited for
+                self._is_file = True
         if self._is_file:
             self._loop.call_soon(self._on_file)
-        else:
-            self._loop.add_reader(self._fd, self._read)
 
     def _on_file(self) -> None:
         """Read a piece of a plain file, which is always readable; signals come between."""

@@ -17,7 +17,6 @@ import os
 import select
 import signal
 import socket
-import sys
 import traceback
 
 from .counters import Counters
@@ -168,5 +167,4 @@ def _be_worker(worker: Worker) -> None:
     except Exception:  # our bug: tell it, the monitor goes on
         traceback.print_exc()
     finally:
-        sys.stderr.flush()
         os._exit(status)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Optional
 
 from .. import __version__
+from ..errors import PflogError
+from ..sources import bpf
 from .tell import PROGRAM
 
 __all__ = ["Options", "check", "parse"]
@@ -21,8 +23,8 @@ LOG = "/var/log/pflog.log"
 PID_FILE = f"/var/run/{PROGRAM}.pid"
 INTERFACE = "pflog0"
 USERS = ("_pflogd", "nobody")
-"""The first of them that exists: OpenBSD, FreeBSD and NetBSD have made _pflogd for
-the same work, with no files of its own."""
+"""The first of them that exists: OpenBSD and FreeBSD have made _pflogd for the same
+work, with no files of its own."""
 
 _DESCRIPTION = """\
 Writes what the packet filter pf logs to a text file, one line per packet, for programs
@@ -171,6 +173,11 @@ def check(options: Options) -> list[str]:
     file = options.follow or options.read
     if options.tcpdump and shutil.which(options.tcpdump) is None:
         problems.append(f"{options.tcpdump}: there is no such program; install tcpdump or pcapy-ng")
+    if options.bpf and not options.tcpdump:
+        try:
+            bpf.check(options.bpf)
+        except PflogError as error:
+            problems.append(error.reason)
     if options.read and file != "-" and not os.path.exists(options.read):
         problems.append(f"{options.read}: there is no such file")
     if options.follow and options.user and not _may_read(options.follow, options.user):

@@ -1,12 +1,16 @@
 # Each target sets up what it needs first; see README.md.
 PY = .venv/bin/python
 
-.PHONY: help setup setup-demo demo test check compat clean
+.PHONY: help setup setup-demo demo test check oracle fuzz bench lab compat clean
 
 help:
 	@echo "make demo    install what is missing and show a ban, from packet to verdict"
 	@echo "make test    install what is missing and run the tests"
 	@echo "make check   ruff and mypy --strict"
+	@echo "make oracle  compare our lines with tcpdump's: CAPTURES=folder, or what the tests made"
+	@echo "make fuzz    let atheris look for bytes that break the core: SECONDS=60"
+	@echo "make bench   CPU time against tcpdump, text logs and fail2ban's classic way"
+	@echo "make lab     real scanners in network namespaces; makes tests/data/lab anew"
 	@echo "make compat  the end-to-end tests with the fail2bans of other Debian releases"
 	@echo "make clean   remove what the others made"
 
@@ -26,6 +30,26 @@ check: setup
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+
+# The captures' packets, with pf's header in every dialect, through tcpdump and through us.
+CAPTURES = tests/data
+oracle: setup
+	@$(PY) -m tests.oracle $(CAPTURES)
+
+SECONDS = 60
+fuzz: setup
+	@$(PY) -m pip install --quiet --disable-pip-version-check atheris
+	@$(PY) tests/fuzz/fuzz_line.py -max_total_time=$(SECONDS)
+
+bench: setup
+	@$(PY) bench/bench_print.py
+	@$(PY) bench/bench_follow.py
+	@$(PY) bench/bench_writer.py
+	@$(PY) bench/bench_backtest.py
+
+lab: setup
+	@scripts/setup lab
+	@$(PY) lab/lab.py tests/data/lab
 
 compat: setup
 	@scripts/compat

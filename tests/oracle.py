@@ -249,9 +249,7 @@ def _application_tcp(mine: str, other: str) -> bool:
 
 def _inside(mine: str, other: str) -> bool:
     """Another protocol's inside: we end with its own header's words."""
-    return other.startswith(mine) and bool(
-        re.search(r" GREv\d| igmp |: sctp", mine)
-    )
+    return other.startswith(mine) and bool(re.search(r" GREv\d| igmp |: sctp", mine))
 
 
 def _generic(mine: str, other: str) -> bool:

@@ -91,7 +91,7 @@ class Explainer:
         self._ignored = []
         self._attempts = 0
         bans = len(self._judge.bans)
-        prevented = self._judge.packet(record, byteorder, time, source)
+        prevented = self._judge.packet(record, byteorder, time, source, self._count)
         if source != self._source and self._count != self._number:
             return None
         try:

@@ -10,8 +10,8 @@ from a server is this, and nothing else:
 - While it holds, packets from that source would not have been logged: they are counted as
   prevented and not fed to the jail.
 - A server's failure counters are cleaned up every 5 seconds, by a clock that no capture
-  tells; here these seconds count from the first packet.  A source's counter is cleaned up
-  when it is needed next, and all of them now and then: that comes to the same.
+  tells; here that is when the packets' seconds are a multiple of 5.  A source's counter is
+  cleaned up when it is needed next, and all of them now and then: that comes to the same.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ import socket
 from collections import OrderedDict
 from typing import Any, NamedTuple, Optional
 
+from ..errors import PflogError
+from ..formatter import Formatter
 from ..header import AF_INET
 from ..savefile import Record
 from ..scan import read
@@ -39,8 +41,8 @@ ALL_DIRECTIONS = frozenset(range(256))
 CLEAN_EVERY = 5.0
 """Seconds after which a server cleans its failure counters up."""
 
-CLEAN_ALL_EVERY = 12
-"""Every so many times that is done for all counters, for the memory's sake."""
+CLEAN_ALL_EVERY = 60.0
+"""Seconds after which that is done for all counters, for the memory's sake."""
 
 PURGE_EVERY = 3600.0
 """Seconds after which a server forgets old bans in its database."""
@@ -52,7 +54,7 @@ class Ban:
     source: as fail2ban names it.  number: how many bans of this source it makes.
     time: when it began, end: when it ends (infinity: never), seconds since the epoch.
     first: when fail2ban began to count the source; failures: how many it counted.
-    packets: how many packets the jail had been given by then, from all sources.
+    packets: how many packets came before the one that completes it, from all sources.
     ports: the destination ports that were counted, at most MAX_PORTS.
     lines: the last matched lines, as many as the jail's maxmatches.
     prevented: how many packets would not have been logged, so far.
@@ -109,17 +111,14 @@ class Judge:
 
     jail: from ``Configuration.load``.
 
-    packets: given to the jail or prevented, without those that its bpf leaves out.
-    prevented: how many of them would not have been logged.
-    failures: how many were counted.  bans: in the order in which they began.
+    prevented: how many packets would not have been logged.
+    bans: in the order in which they began.
     """
 
     def __init__(self, jail: Any) -> None:
         self.jail = jail
         self.filter = filter_of(jail)
-        self.packets = 0
         self.prevented = 0
-        self.failures = 0
         self.bans: list[Ban] = []
         self.distinct = self.filter._lines.distinct
         self._line = self.filter._lines.line
@@ -129,17 +128,42 @@ class Judge:
         self._banned: dict[Any, Ban] = {}  # source as bytes, or a network
         self._networks: set[tuple[int, int]] = set()  # (bytes of an address, prefix length)
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
-        self._frame = b""
+        self._frame, self._number = b"", 0
         self._next_unban = math.inf
         self._next_clean = -math.inf
-        self._cleaned = -math.inf  # when the counters were, or would have been, cleaned up
-        self._cleanings = 0
         self._next_purge = -math.inf
         self._add_failure = self.filter.failManager.addFailure
         # Where fail2ban's threads would take over, the simulation does.
         self.filter.failManager.addFailure = self._failure
         jail.putFailTicket = self._ban
         jail.isAlive = lambda: True
+
+    @property
+    def needs_all(self) -> bool:
+        """Whether one packet's failure may depend on another source's packets.
+
+        So it is with filters that join lines or name who failed by other than an address.
+        """
+        expressions = str(self.filter.getFailRegex())
+        return (
+            self._matches is not None
+            or self.filter.getMaxLines() > 1
+            or "(?P<mlfid>" in expressions
+            or "(?P<fid>" in expressions
+            or "(?P<dns>" in expressions
+        )
+
+    def blames_source(self, record: Record, byteorder: str) -> bool:
+        """Whether whom the filter blames for a packet is its source, if it blames anybody."""
+        try:
+            line = Formatter(byteorder).line(record[2])
+        except PflogError:
+            return True
+        time = record[0] + record[1] / 1e6
+        found = self.filter.processLine(("", "", " " + line), time)
+        blamed = {self._address_key(failure[1]) for failure in found}
+        source = source_of(record[2])
+        return blamed <= {source, *(_network(source, length) for _, length in self._networks)}
 
     @property
     def close(self) -> list[Close]:
@@ -153,15 +177,17 @@ class Judge:
         found.sort(key=lambda close: -close.reached)
         return found
 
-    def packet(self, record: Record, byteorder: str, time: float, source: bytes) -> Optional[Ban]:
+    def packet(
+        self, record: Record, byteorder: str, time: float, source: bytes, number: int
+    ) -> Optional[Ban]:
         """Judge one packet; returns the ban that prevents it.
 
+        number: of the packet in the captures, from 1.
         time: of the packet, to which fail2ban's clock was set.
         source: of the packet, from ``source_of``.
         """
         if self._matches is not None and not self._matches(record[2]):
             return None
-        self.packets += 1
         if time > self._next_unban:
             self._unban(time)
         ban = self._banned.get(source)
@@ -175,7 +201,7 @@ class Judge:
             self._clean(time)
         line = self._line(record, byteorder)
         if line is not None:
-            self._frame = record[2]
+            self._frame, self._number = record[2], number
             self._count(line.parts, line.time)
         return None
 
@@ -191,13 +217,12 @@ class Judge:
             tracked = self._tracked[source] = _Tracked(time)
         else:
             self._tracked.move_to_end(source)
-            if tracked.last <= self._cleaned - self.filter.getFindTime():
+            if tracked.last <= time - time % CLEAN_EVERY - self.filter.getFindTime():
                 self.filter.failManager.delFailure(ticket.getID())
         attempts: int = self._add_failure(ticket, count, observed)
         tracked.last = max(tracked.last, time)
         tracked.count = max(tracked.count, attempts)
         if not observed:
-            self.failures += 1
             if attempts == 1:  # fail2ban has forgotten what came before
                 tracked.first, tracked.ports = time, {}
             port = port_of(self._frame)
@@ -220,7 +245,7 @@ class Judge:
         end = end_of_ban(ticket, self.jail)
         ban = Ban(source, tracked.bans, ticket.getTime(), math.inf if end is None else end)
         ban.first, ban.ports = tracked.first, sorted(tracked.ports)
-        ban.failures, ban.packets = ticket.getAttempt(), self.packets
+        ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
         ban.lines = ticket.getMatches()
         self.bans.append(ban)
         self._banned[self._key(ticket)] = ban
@@ -234,11 +259,8 @@ class Judge:
 
     def _clean(self, time: float) -> None:
         """Clean up, as the threads of filter and observer do."""
-        self._next_clean = time + CLEAN_EVERY
-        self._cleaned = time
-        self._cleanings += 1
-        if self._cleanings % CLEAN_ALL_EVERY == 0:
-            self.filter.performSvc(force=True)
+        self._next_clean = time + CLEAN_ALL_EVERY
+        self.filter.performSvc(force=True)
         if self._observer is not None and time >= self._next_purge:
             self._next_purge = time + PURGE_EVERY
             self.jail.database.purge()
@@ -247,9 +269,11 @@ class Judge:
 
     def _key(self, ticket: Any) -> Any:
         """What the packets of a ticket's source are found by."""
-        address = ticket.getIP()
+        return self._address_key(ticket.getIP())
+
+    def _address_key(self, address: Any) -> Any:
         if not address.isValid:
-            return str(ticket.getID())  # a failure-id that is no address: prevents nothing
+            return str(address)  # a failure-id that is no address: prevents nothing
         if address.isSingle:
             return socket.inet_pton(address.family, str(address))
         network, _, length = str(address).partition("/")

@@ -139,13 +139,12 @@ def _facts(result: Result) -> list[tuple[str, str]]:
     facts = [
         ("Packets", f"{result.packets:,}"),
         ("Sources", sources),
-        ("Counted", f"{result.failures:,}"),
         ("Bans", bans),
     ]
     if result.packets:
         facts.insert(0, ("Time", f"{moment(result.begin)} to {moment(result.end)}"))
     if result.bans:
-        before = result.bans[0].packets - 1
+        before = result.bans[0].packets
         facts.append(("Packets before the first ban", f"{before:,}"))
     facts.append(("Packets prevented", f"{result.prevented:,} ({result.share:.1%})"))
     return facts
@@ -258,8 +257,7 @@ def jail_dict(result: Result) -> dict[str, Any]:
         "end": iso(result.end),
         "packets": result.packets,
         "sources": result.sources,
-        "counted": result.failures,
-        "packets_before_first_ban": result.bans[0].packets - 1 if result.bans else None,
+        "packets_before_first_ban": result.bans[0].packets if result.bans else None,
         "prevented": result.prevented,
         "prevented_share": round(result.share, 6),
         "trusted": result.trusted,

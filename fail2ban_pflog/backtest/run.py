@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Union
 
 from ..savefile import Record
-from ..scan import MODES, read
+from ..scan import INBOUND, MODES, read
 from .captures import Captures
 from .jails import ConfigurationError, set_time
 from .judge import Ban, Close, Judge, source_of
@@ -25,6 +26,14 @@ MAX_SOURCES = 262_144
 
 MAX_BINS = 512
 """Bars of a time line; when there are more, two become one."""
+
+MAX_WAITING = 65_536
+"""Sources whose packets wait until they are enough to count; more are judged at once."""
+
+SAMPLED = 500
+"""Packets on which a filter must show that it blames the source of a packet."""
+
+_IP6 = 16
 
 MAX_SURVEYED = 65_536
 """Sources whose ports are counted for the plots."""
@@ -139,8 +148,8 @@ class Result(NamedTuple):
     """What one jail made of the captures.
 
     maxretry, findtime, bantime: as the jail was run, times in seconds.
-    packets, prevented, failures, bans: see ``Judge``; sources: how many there were, at
-    most MAX_SOURCES.  begin, end: times of the first and last packet, 0.0 where none.
+    packets: how many were read.  prevented, bans: see ``Judge``.  sources: how many there
+    were, at most MAX_SOURCES.  begin, end: times of the first and last packet, 0.0 where none.
     close: the sources that came close.  trusted: the banned ones that are trusted.
     survey: where it was asked for.
     """
@@ -151,7 +160,6 @@ class Result(NamedTuple):
     bantime: float
     packets: int
     prevented: int
-    failures: int
     bans: list[Ban]
     sources: int
     begin: float
@@ -171,46 +179,154 @@ class Result(NamedTuple):
         return self.prevented / self.packets if self.packets else 0.0
 
 
+class _Waiting:
+    """Packets of sources that cannot be banned yet, because too few of theirs could count.
+
+    Each failure takes a packet, so a source that sent fewer than maxretry that the mode
+    counts is in no ban list, whatever the filter says to them: most sources of a
+    firewall's log never send more, and no line is made for any of them.  The others'
+    packets are judged at their own times, once they are enough; a source's verdicts do
+    not depend on other sources.
+    """
+
+    def __init__(self, judges: Sequence[Judge], enough: int) -> None:
+        self._enough = enough
+        self._highest = max(MODES[judge.distinct.mode] for judge in judges)
+        self._prefix6 = min(judge.distinct._prefix6 for judge in judges)
+        windows = [float(judge.filter.getFindTime()) for judge in judges]
+        self._keep = 2 * max(windows) + 60.0  # then nothing remembers a source any more
+        self._packets: OrderedDict[bytes, list[Sample]] = OrderedDict()
+        self._judged: set[bytes] = set()  # sources that had enough
+
+    def take(self, sample: Sample, source: bytes) -> Sequence[Sample]:
+        """What is to be judged now that this packet came."""
+        if len(source) == _IP6:
+            source = source[: self._prefix6]
+        if source in self._judged:
+            return (sample,)
+        packet = read(sample.record[2])
+        if packet is None or packet.rank > self._highest:
+            return ()
+        waiting = self._packets.get(source)
+        if waiting is None:
+            waiting = self._packets[source] = []
+        else:
+            self._packets.move_to_end(source)
+        waiting.append(sample)
+        if len(waiting) < self._enough:
+            return ()
+        return self._release(source)
+
+    def forget(self, time: float) -> Iterator[Sequence[Sample]]:
+        """Drop what nothing would remember at ``time``; yield what there is no room for."""
+        packets = self._packets
+        while packets:
+            source, waiting = next(iter(packets.items()))
+            if waiting[-1].time < time - self._keep:
+                del packets[source]
+            elif len(packets) > MAX_WAITING:
+                yield self._release(source)
+            else:
+                break
+
+    def _release(self, source: bytes) -> list[Sample]:
+        self._judged.add(source)
+        return self._packets.pop(source)
+
+
+class Sample(NamedTuple):
+    """A packet on its way: the record, its file's byte order, its time and number."""
+
+    record: Record
+    byteorder: str
+    time: float
+    number: int
+
+
 class Run:
     """One pass over captures, by one or several judges.
 
     survey: whether to gather what the plots need.
+    close: whether the sources that came close are wanted.
     packets: how many were read so far.
     """
 
-    def __init__(self, judges: Sequence[Judge], survey: bool = False) -> None:
+    def __init__(self, judges: Sequence[Judge], survey: bool = False, close: bool = True) -> None:
         self.judges = judges
         self.packets = 0
         self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
         self._sources: set[bytes] = set()
         self._begin, self._end = math.inf, 0.0
+        self._sampled = 0
+        fewest = min(int(judge.filter.getMaxRetry()) for judge in judges)
+        enough = (fewest + 1) // 2 if close else fewest
+        everything = any(judge.needs_all or judge.distinct._wanted != INBOUND for judge in judges)
+        self._waiting = None if everything or enough < 2 else _Waiting(judges, enough)
 
     def read(self, captures: Captures, report: Callable[[int], None] = lambda _: None) -> None:
         """Judge all packets.
 
         report: called after each batch with the number of packets so far.
+        Raises ConfigurationError where the jail's filter blames others than the source.
         """
         for byteorder, records in captures:
             self._batch(byteorder, records)
-            self.packets += len(records)
             report(self.packets)
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
         sources = self._sources
-        judges = [(judge.packet, survey) for judge, survey in zip(self.judges, self._surveys)]
+        number = self.packets
+        surveyed = self._surveys[0] is not None
+        if self._waiting is not None and self._sampled < SAMPLED:
+            self._sample(byteorder, records)
+        waiting = self._waiting
         for record in records:
-            seconds, microseconds, frame = record
-            time = seconds + microseconds / 1e6
-            source = source_of(frame)
+            number += 1
+            time = record[0] + record[1] / 1e6
+            source = source_of(record[2])
             if source not in sources and len(sources) < MAX_SOURCES:
                 sources.add(source)
-            set_time(time)
-            for judge, survey in judges:
-                ban = judge(record, byteorder, time, source)
-                if survey is not None:
-                    survey.packet(time, frame, source, ban is not None)
+            sample = Sample(record, byteorder, time, number)
+            samples: Sequence[Sample] = (sample,)
+            if waiting is not None:
+                samples = waiting.take(sample, source)
+            prevented = self._judge(samples) if samples else ()
+            if surveyed:
+                self._survey(sample, source, prevented)
+        self.packets = number
         self._begin = min(self._begin, records[0][0] + records[0][1] / 1e6)
         self._end = max(self._end, time)
+        if waiting is not None:
+            for samples in waiting.forget(time):
+                self._judge(samples)
+
+    def _judge(self, samples: Sequence[Sample]) -> Sequence[bool]:
+        """Let all judges judge packets; returns who of them prevents the last one."""
+        prevented: Sequence[bool] = ()
+        for record, byteorder, time, number in samples:
+            source = source_of(record[2])
+            set_time(time)
+            prevented = [
+                judge.packet(record, byteorder, time, source, number) is not None
+                for judge in self.judges
+            ]
+        return prevented
+
+    def _survey(self, sample: Sample, source: bytes, prevented: Sequence[bool]) -> None:
+        for index, survey in enumerate(self._surveys):
+            if survey is not None:
+                banned = bool(prevented) and prevented[index]
+                survey.packet(sample.time, sample.record[2], source, banned)
+
+    def _sample(self, byteorder: str, records: list[Record]) -> None:
+        """Look whether the filters blame the source: or else no packet may wait."""
+        some = records[: SAMPLED - self._sampled]
+        self._sampled += len(some)
+        if all(judge.blames_source(record, byteorder) for judge in self.judges for record in some):
+            return
+        if self.packets:
+            raise ConfigurationError("the jail's filter blames now the source, now others")
+        self._waiting = None
 
     def results(self, trust: Trust) -> list[Result]:
         """What the judges found so far, in their order."""
@@ -225,9 +341,8 @@ class Run:
             maxretry=int(judge.filter.getMaxRetry()),
             findtime=float(judge.filter.getFindTime()),
             bantime=float(judge.jail.actions.getBanTime()),
-            packets=judge.packets,
+            packets=self.packets,
             prevented=judge.prevented,
-            failures=judge.failures,
             bans=judge.bans,
             sources=len(self._sources),
             begin=self._begin if self.packets else 0.0,

@@ -167,7 +167,8 @@ def _judge(
     """Judge all settings; returns their outcomes, how many captures were bad, and whether
     it was interrupted."""
     configuration = Configuration(sweep.config)
-    run = Run([Judge(configuration.load(sweep.jail, each)) for each in sweep.settings])
+    judges = [Judge(configuration.load(sweep.jail, each)) for each in sweep.settings]
+    run = Run(judges, close=False)
     _share(run.judges)
     captures = Captures(sweep.captures, tell)
     interrupted = False
@@ -368,7 +369,7 @@ def document(jail: str, common: dict[str, str], outcomes: Sequence[Outcome]) -> 
     table = Table(f"Jail {jail}: {len(rows)} settings", (*columns, "Prevented "), rows)
     parts: Document = [table, LEGEND]
     if marked:
-        chosen = outcomes[max(marked)].settings
+        chosen = outcomes[min(marked)].settings
         lines = [f"[{jail}]", "enabled = true"]
         lines += [f"{name} = {value}" for name, value in chosen.items()]
         parts.append("For jail.local:\n\n" + "\n".join(lines))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import configparser
 import gc
 import logging
+import socket
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,7 @@ from fail2ban import helpers
 from fail2ban.client.fail2banreader import Fail2banReader
 from fail2ban.client.jailreader import JailReader
 from fail2ban.client.jailsreader import JailsReader
+from fail2ban.server.ipdns import IPAddr
 from fail2ban.server.mytime import MyTime
 from fail2ban.server.observer import Observers, ObserverThread
 from fail2ban.server.server import Server
@@ -65,6 +67,30 @@ def _no_text(*_: Any, **__: Any) -> str:
     return ""
 
 
+MAX_TEXTS = 65_536
+"""Texts of addresses kept: fail2ban asks for one some eight times per failure."""
+
+_texts: dict[tuple[int, int, int], str] = {}
+_make_text = IPAddr.ntoa.fget
+
+
+def _address_text(address: Any) -> str:
+    """An address as text, as fail2ban writes it, made once."""
+    key = address._family, address._addr, address._plen
+    text = _texts.get(key)
+    if text is None:
+        text = _make_text(address)
+        if key[0] not in _FAMILIES:  # a name: its text is its own
+            return text
+        if len(_texts) >= MAX_TEXTS:
+            _texts.clear()
+        _texts[key] = text
+    return text
+
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
+
+
 class ConfigurationError(Exception):
     """A configuration, jail or setting that cannot be used; the message says why."""
 
@@ -103,6 +129,7 @@ class Configuration:
         register()
         helpers.BgService.service = _no_service
         MyTime.time2str = staticmethod(_no_text)
+        IPAddr.ntoa = property(_address_text)
         self.folder = folder
         self._reader = JailsReader(basedir=str(folder))
         try:

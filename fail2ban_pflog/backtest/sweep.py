@@ -21,8 +21,11 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
+from .. import distinct
 from ..errors import PflogError
 from ..formatter import Formatter
+from ..scan import read
+from ..stamps import Stamps
 from .captures import STDIN, Captures
 from .jails import Configuration, ConfigurationError
 from .judge import Judge
@@ -124,6 +127,22 @@ class _SharedFormatter:
         return self._line
 
 
+class _SharedRead:
+    """Reads a frame once for all distinct tables that want the same directions."""
+
+    def __init__(self, read: Callable[..., Any]) -> None:
+        self._read = read
+        self._frame = b""
+        self._wanted: Any = None
+        self._packet: Any = None
+
+    def __call__(self, frame: bytes, wanted: frozenset[int]) -> Any:
+        if frame is not self._frame or wanted is not self._wanted:
+            self._frame, self._wanted = frame, wanted
+            self._packet = self._read(frame, wanted)
+        return self._packet
+
+
 class _SharedMatch:
     """Finds a line's failures once for all filters with the same expressions."""
 
@@ -140,11 +159,17 @@ class _SharedMatch:
 
 
 def _share(judges: Iterable[Judge]) -> None:
+    distinct.read = _SharedRead(read)  # type: ignore[assignment]
     formatters = {order: _SharedFormatter(order) for order in "<>"}
+    stamps = Stamps()
+    wanted: dict[frozenset[int], frozenset[int]] = {}
     matches: dict[Any, _SharedMatch] = {}
     for judge in judges:
         filter_: Any = judge.filter
         filter_._lines._formatters = formatters
+        filter_._lines._stamps = stamps
+        directions = judge.distinct._wanted
+        judge.distinct._wanted = wanted.setdefault(directions, directions)
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),

@@ -60,13 +60,17 @@ shift 4
 
 OPENBSD_RC_SUBR = """\
 # What OpenBSD's rc.subr does with the variables that the script sets.
+rc_exec() { sh -c "$@"; }
 rc_cmd() {
     running() { pgrep -xf "$pexp" > /dev/null; }
     case $1 in
     start)
         rc_configtest || exit 1
         [ $rc_bg = YES ] || exit 64
-        $daemon $daemon_flags < /dev/null > /dev/null 2>> $MESSAGES & ;;
+        (
+            exec < /dev/null > /dev/null 2>> $MESSAGES
+            rc_exec "exec $daemon $daemon_flags"
+        ) & ;;
     stop) pkill -TERM -xf "$pexp" ;;
     reload) pkill -HUP -xf "$pexp" ;;
     check) running ;;
@@ -81,12 +85,13 @@ class Service:
 
     def __init__(self, folder: Path, system: str, rc_subr: str) -> None:
         self.folder = folder
-        self.log = folder / "pflog.log"
+        self.log = folder / "the log/pflog.log"
+        self.log.parent.mkdir()
         self.pid_file = folder / "fail2ban-pflogd.pid"
         self.fifo = folder / "fifo"
         os.mkfifo(self.fifo)
         program = self.write("fail2ban-pflogd", PROGRAM.format(sys.executable, str(REPO)))
-        flags = f"--read {self.fifo} --log {self.log}"
+        flags = f'--read {self.fifo} --log \\"{self.log}\\"'
         script = (FILES / system / "fail2ban_pflogd").read_text()
         for path, ours in {
             "/usr/local/bin/fail2ban-pflogd": program,
@@ -94,12 +99,12 @@ class Service:
             "/var/run/fail2ban-pflogd.pid": self.pid_file,
             "/usr/sbin/daemon": self.write("daemon", DAEMON),
             ". /etc/rc.subr": f". {self.write('rc.subr', rc_subr)}",
-            ". /etc/rc.d/rc.subr": f"daemon_flags='{flags} --pid-file {self.pid_file}'\n"
+            ". /etc/rc.d/rc.subr": f'daemon_flags="{flags} --pid-file {self.pid_file}"\n'
             f". {self.write('rc.subr', rc_subr)}",
         }.items():
             script = script.replace(path, str(ours))
         self.script = self.write("script", script)
-        conf = f"fail2ban_pflogd_enable=YES\nfail2ban_pflogd_flags='{flags}'\n"
+        conf = f'fail2ban_pflogd_enable=YES\nfail2ban_pflogd_flags="{flags}"\n'
         self.environment = {
             **os.environ,
             "RC_CONF": str(self.write("rc.conf", conf)),
@@ -161,7 +166,7 @@ def test_rc_script(service: Service, tmp_path: Path) -> None:
 def test_rc_script_refuses_wrong_options(service: Service) -> None:
     """configtest says what is wrong, and start does not start."""
     for path in (service.script, Path(service.environment["RC_CONF"])):
-        path.write_text(path.read_text().replace("/pflog.log", "/no/such/folder/pflog.log"))
+        path.write_text(path.read_text().replace("/the log/", "/no such folder/"))
     checked = service.run("configtest")
     assert checked.returncode != 0
     assert "there is no such folder for the log" in checked.stdout + checked.stderr

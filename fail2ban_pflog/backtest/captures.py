@@ -96,7 +96,7 @@ class Captures:
     def _fill(self, capture: _Capture) -> bool:
         before = capture.position
         more = self._try(capture, capture.fill)
-        self.done += capture.position - before
+        self.done += capture.position - before if more else capture.size - before
         return more
 
     def _try(self, capture: _Capture, step: Callable[[], bool]) -> bool:
@@ -119,6 +119,7 @@ class _Capture:
 
     first: when its first packet came, (seconds, microseconds).
     records: what was decoded and not taken yet.
+    position, size: bytes read, and in all, as they are on the disk; 0 of standard input.
     """
 
     def __init__(self, name: str) -> None:
@@ -126,6 +127,7 @@ class _Capture:
         self.first = (0, 0)
         self.records: list[Record] = []
         self.size = 0
+        self.position = 0
         self.was_read = False
         self._path = None if name == STDIN else Path(name)
         self._raw: Optional[BinaryIO] = None
@@ -144,11 +146,6 @@ class _Capture:
             return decoder.byteorder
         return decoder.header.byteorder if decoder.header else "<"
 
-    @property
-    def position(self) -> int:
-        """Bytes read so far, as they are on the disk."""
-        return self._raw.tell() if self._raw is not None and self._path else 0
-
     def peek(self) -> bool:
         """Find ``first``; False when there is no packet."""
         if not self.fill():
@@ -158,6 +155,7 @@ class _Capture:
             self.size = self._path.stat().st_size
             self.close()
             self.records = []
+            self.position = 0
             self.was_read = False
         return True
 
@@ -175,6 +173,8 @@ class _Capture:
                     raise PflogError("record", 0, pending, "ends within a record")
                 return False
         self.was_read = True
+        if self._raw is not None and self._path is not None:
+            self.position = self._raw.tell()
         return True
 
     def take(self, limit: Optional[tuple[int, int]]) -> list[Record]:

@@ -79,7 +79,7 @@ def _address_text(address: Any) -> str:
     key = address._family, address._addr, address._plen
     text = _texts.get(key)
     if text is None:
-        text = _make_text(address)
+        text = str(_make_text(address))
         if key[0] not in _FAMILIES:  # a name: its text is its own
             return text
         if len(_texts) >= MAX_TEXTS:

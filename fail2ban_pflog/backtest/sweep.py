@@ -159,7 +159,7 @@ class _SharedMatch:
 
 
 def _share(judges: Iterable[Judge]) -> None:
-    distinct.read = _SharedRead(read)  # type: ignore[assignment]
+    setattr(distinct, "read", _SharedRead(read))  # noqa: B010 -- it is the table's own name
     formatters = {order: _SharedFormatter(order) for order in "<>"}
     stamps = Stamps()
     wanted: dict[frozenset[int], frozenset[int]] = {}

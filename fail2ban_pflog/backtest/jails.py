@@ -161,6 +161,8 @@ class Configuration:
         if ["set", name, "bantime.increment", True] in commands:
             server.setDatabase(":memory:")
             server.getDatabase().purgeage = self._purge_age
+            server.getDatabase().maxMatches = 0  # of which no verdict depends
+            _remember_bans(server.getDatabase())
         for command in commands:
             if command[0] == "start" or (len(command) > 2 and command[2] in _SKIPPED):
                 continue
@@ -236,6 +238,33 @@ def _errors() -> Iterator[list[str]]:
         yield handler.messages
     finally:
         logger.removeHandler(handler)
+
+
+def _remember_bans(database: Any) -> None:
+    """Keep what the database says of a source's bans until it is told something else.
+
+    fail2ban asks for each failure of a source that was ever banned.
+    """
+    ask, add, purge = database.getBan, database.addBan, database.purge
+    known: dict[tuple[str, str], Any] = {}
+
+    def get_ban(ip: Any, jail: Any = None, **others: Any) -> Any:
+        if jail is None or any(others.values()):
+            return ask(ip, jail, **others)
+        key = str(ip), jail.name
+        if key not in known:
+            known[key] = ask(ip, jail)
+        return known[key]
+
+    def add_ban(jail: Any, ticket: Any) -> None:
+        known.pop((str(ticket.getID()), jail.name), None)
+        add(jail, ticket)
+
+    def forget() -> None:
+        known.clear()
+        purge()
+
+    database.getBan, database.addBan, database.purge = get_ban, add_ban, forget
 
 
 def is_pflog(backend: str) -> bool:

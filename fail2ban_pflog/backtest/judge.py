@@ -132,6 +132,8 @@ class Judge:
         self._next_unban = math.inf
         self._next_clean = -math.inf
         self._next_purge = -math.inf
+        if not self.filter.ignoreCommand and self.filter.ignoreCache is None:
+            _remember_strangers(self.filter)
         self._add_failure = self.filter.failManager.addFailure
         # Where fail2ban's threads would take over, the simulation does.
         self.filter.failManager.addFailure = self._failure
@@ -286,6 +288,23 @@ class Judge:
             if size == len(source) and (ban := self._banned.get(_network(source, length))):
                 return ban
         return None
+
+
+def _remember_strangers(filter_: Any) -> None:
+    """Ask ``ignoreip`` once for a source that it does not name: that cannot change here."""
+    ask = filter_._inIgnoreIPList
+    strangers: set[str] = set()
+
+    def is_ignored(ip: Any, *others: Any) -> bool:
+        source = str(ip)
+        if source in strangers:
+            return False
+        ignored: bool = ask(ip, *others)
+        if not ignored and len(strangers) < MAX_TRACKED:
+            strangers.add(source)
+        return ignored
+
+    filter_._inIgnoreIPList = is_ignored
 
 
 def _network(address: bytes, length: int) -> tuple[int, int, int]:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Union
 
+from ..distinct import Distinct, _selectors
 from ..savefile import Record
 from ..scan import INBOUND, MODES, read
 from .captures import Captures
@@ -27,8 +28,12 @@ MAX_SOURCES = 262_144
 MAX_BINS = 512
 """Bars of a time line; when there are more, two become one."""
 
-MAX_WAITING = 65_536
-"""Sources whose packets wait until they are enough to count; more are judged at once."""
+MAX_WAITING = 131_072
+"""Packets that wait until their source sent enough to count, some 60 MB; when there are
+more, the longest waiting source's are judged."""
+
+MAX_REPEATS = 256
+"""Packets of one source that wait."""
 
 SAMPLED = 500
 """Packets on which a filter must show that it blames the source of a packet."""
@@ -182,8 +187,8 @@ class Result(NamedTuple):
 class _Waiting:
     """Packets of sources that cannot be banned yet, because too few of theirs could count.
 
-    Each failure takes a packet, so a source that sent fewer than maxretry that the mode
-    counts is in no ban list, whatever the filter says to them: most sources of a
+    Each failure takes a packet that is no repeat, so a source that sent fewer of these
+    than maxretry is in no ban list, whatever the filter says to them: most sources of a
     firewall's log never send more, and no line is made for any of them.  The others'
     packets are judged at their own times, once they are enough; a source's verdicts do
     not depend on other sources.
@@ -195,7 +200,11 @@ class _Waiting:
         self._prefix6 = min(judge.distinct._prefix6 for judge in judges)
         windows = [float(judge.filter.getFindTime()) for judge in judges]
         self._keep = 2 * max(windows) + 60.0  # then nothing remembers a source any more
-        self._packets: OrderedDict[bytes, list[Sample]] = OrderedDict()
+        # What any judge takes for a repeat: the same, within the shortest of the windows.
+        self._window = Distinct.REMEMBER * min(windows)
+        self._all_count = any(judge.distinct.what == "none" for judge in judges)
+        self._packets: OrderedDict[bytes, _Source] = OrderedDict()
+        self._size = 0
         self._judged: set[bytes] = set()  # sources that had enough
 
     def take(self, sample: Sample, source: bytes) -> Sequence[Sample]:
@@ -204,34 +213,57 @@ class _Waiting:
             source = source[: self._prefix6]
         if source in self._judged:
             return (sample,)
+        if len(self._judged) >= MAX_SOURCES:  # from now on nobody has to wait
+            return (*self._release(source), sample)
         packet = read(sample.record[2])
         if packet is None or packet.rank > self._highest:
             return ()
         waiting = self._packets.get(source)
         if waiting is None:
-            waiting = self._packets[source] = []
+            waiting = self._packets[source] = _Source()
         else:
             self._packets.move_to_end(source)
-        waiting.append(sample)
-        if len(waiting) < self._enough:
+        waiting.samples.append(sample)
+        self._size += 1
+        key = (packet[2:], packet.rank, _selectors(sample.record[2]))
+        last = waiting.seen.get(key)
+        if self._all_count or last is None or abs(sample.time - last) >= self._window:
+            waiting.count += 1
+        waiting.seen[key] = sample.time
+        if waiting.count < self._enough and len(waiting.samples) < MAX_REPEATS:
             return ()
         return self._release(source)
 
     def forget(self, time: float) -> Iterator[Sequence[Sample]]:
         """Drop what nothing would remember at ``time``; yield what there is no room for."""
-        packets = self._packets
-        while packets:
-            source, waiting = next(iter(packets.items()))
-            if waiting[-1].time < time - self._keep:
-                del packets[source]
-            elif len(packets) > MAX_WAITING:
+        while self._packets:
+            source, waiting = next(iter(self._packets.items()))
+            if waiting.samples[-1].time < time - self._keep:
+                self._size -= len(self._packets.pop(source).samples)
+            elif self._size > MAX_WAITING:
                 yield self._release(source)
             else:
                 break
 
     def _release(self, source: bytes) -> list[Sample]:
-        self._judged.add(source)
-        return self._packets.pop(source)
+        waiting = self._packets.pop(source, None)
+        if waiting is None:
+            return []
+        if len(self._judged) < MAX_SOURCES:
+            self._judged.add(source)
+        self._size -= len(waiting.samples)
+        return waiting.samples
+
+
+class _Source:
+    """Packets that wait, how many of them are no repeats, and when each kind was last seen."""
+
+    __slots__ = ("count", "samples", "seen")
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.count = 0
+        self.seen: dict[object, float] = {}
 
 
 class Sample(NamedTuple):

@@ -43,8 +43,8 @@ setup(
     ],
     install_requires=["pcapy-ng>=2.1"],
     extras_require={
-        "backtest": ["rich", "matplotlib"],
-        "test": ["hypothesis", "mypy", "pytest", "ruff", "scapy"],
+        "backtest": ["matplotlib", "rich", "zstandard; python_version < '3.14'"],
+        "test": ["mypy", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": [

@@ -86,12 +86,12 @@ FIRST_EPHEMERAL = 10000
 """Below it FreeBSD and Linux do not pick ports for their own connections."""
 
 SERVICES = (
-    1080, 1194, 1433, 1521, 1701, 1723, 1812, 1813, 1883, 1900, 1935, 2049, 2083, 2087, 2222,
-    3000, 3128, 3306, 3389, 3478, 3479, 4444, 4500, 5000, 5060, 5061, 5222, 5228, 5269, 5349,
-    5353, 5355, 5432, 5671, 5672, 5900, 6379, 6667, 6697, 6881, 6969, 7000, 8000, 8008, 8080,
-    8081, 8333, 8443, 8444, 8853, 8883, 8888, 9000, 9001, 9090, 9100, 9200, 9418, 9987, 9993,
-    10000, 11211, 19132, 19302, 22000, 25565, 27005, 27015, 27016, 27017, 27036, 30303, 32400,
-    41641, 51413, 51820,
+    1080, 1194, 1433, 1521, 1701, 1723, 1812, 1813, 1883, 1900, 1935, 2049, 2083, 2087, 2096, 2222,
+    3000, 3128, 3306, 3389, 3478, 3479, 3480, 3481, 3544, 4444, 4500, 5000, 5060, 5061, 5222, 5228,
+    5269, 5349, 5353, 5355, 5432, 5671, 5672, 5683, 5900, 6379, 6443, 6667, 6697, 6881, 6969, 7000,
+    8000, 8008, 8080, 8081, 8333, 8443, 8444, 8853, 8883, 8888, 9000, 9001, 9090, 9100, 9200, 9418,
+    9443, 9987, 9993, 10000, 11211, 19132, 19302, 22000, 25565, 27005, 27015, 27016, 27017, 27036,
+    30303, 32400, 41641, 47808, 51413, 51820, 64738,
 )  # fmt: skip
 """Ports from 1024 up that answers come from: VPN, STUN, games, peers, data bases, proxies."""
 
@@ -115,6 +115,14 @@ SERVED = (80, 443, 465, 587, 993)
 _RPC = (111, 2049)  # answers go to the reserved ports that bindresvport picks
 _FIRST_RPC_CLIENT = 512
 _FTP_DATA = 20
+_DOMAIN = 53
+
+FEIGNED = (20, 53, 67, 88)
+"""Ports that scans like to send from (`nmap -g`), where answers over TCP are few."""
+
+TRACED = range(33434, 33700)
+"""Where traceroute counts its probes up from, with the BSDs' `-P tcp` and `-P sctp` as well;
+nmap's SYNs carry options there, these do not."""
 
 
 def _table(*ports: Iterable[int]) -> bytes:
@@ -276,7 +284,7 @@ def _walk(frame: bytes, protocol: int, at: int, end: int) -> tuple[int, int]:
             size = (frame[at + 1] + 1) * 8
         protocol = frame[at]
         at += size
-    return (protocol, at) if at < end else (protocol, 0)
+    return (protocol, at) if at <= end else (protocol, 0)
 
 
 def _payload(
@@ -318,8 +326,10 @@ def _tcp(frame: bytes, at: int, length: int, sport: int, dport: int) -> Rank:
     flags = frame[at + 13] & 0x3F  # without ECN's, which an honest SYN may carry
     if not flags & (_ACK | _RST):
         # SYN, FIN, NULL, Xmas; a server's active FTP data connection is none of them.
-        data = flags == _SYN and sport == _FTP_DATA and dport >= FIRST_UNRESERVED
-        return _ANY if data else _NORMAL
+        data = flags == _SYN and sport == _FTP_DATA and not _TARGET[dport]
+        # FreeBSD's `traceroute -P tcp` counts ports up as that over UDP does.
+        trace = frame[at + 13] == _SYN and header == 20 and dport in TRACED
+        return _ANY if data or trace else _NORMAL
     if flags & _SYN:
         # SYN-ACK: a scan goes where services are, an answer or backscatter comes from there.
         counts = flags & (_FIN | _RST) or (_TARGET[dport] and not _SERVICE[sport])
@@ -341,12 +351,13 @@ def _cut_tcp(sport: int, dport: int) -> Rank:
     Either the savefile was cut (FreeBSD's pflogd leaves of IPv6 TCP only the ports) or
     the packet is a tiny first fragment (`nmap -f`).
     """
-    return _NORMAL if _TARGET[dport] and not _SERVED[dport] and not _SERVICE[sport] else _ANY
+    asking = not _SERVICE[sport] or sport in FEIGNED
+    return _NORMAL if _TARGET[dport] and not _SERVED[dport] and asking else _ANY
 
 
 def _udp(sport: int, dport: int) -> Rank:
     """Rank a datagram: ports from FIRST_EPHEMERAL up get late answers, media, traceroutes."""
-    if sport == dport:
+    if sport == dport != _DOMAIN:
         counts = False  # peers: NTP, DHCP relays, NetBIOS, IKE, routing
     elif dport < FIRST_UNRESERVED:
         counts = dport < _FIRST_RPC_CLIENT or sport not in _RPC
@@ -357,7 +368,7 @@ def _udp(sport: int, dport: int) -> Rank:
 
 def _sctp(frame: bytes, at: int, end: int, length: int, sport: int, dport: int) -> Rank:
     """Rank by the first chunk, which starts at ``at``."""
-    if length < 4:
+    if length < 4 or dport in TRACED:
         return _ANY
     cut = at + 4 > end
     if not cut:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -88,7 +89,11 @@ NORMAL = {
     "UDP to a reserved port": udp(40000, 161),
     "UDP from 53 to a reserved port": udp(53, 161),
     "UDP from 53 to a service": udp(53, 1434),
-    "UDP to a registered port": udp(40000, 5683),
+    "UDP to a registered port": udp(40000, 5684),
+    "UDP from 53 to 53": udp(53, 53),
+    "SYN from port 20 to a service": tcp(20, 3389, SYN),
+    "SYN with options where traceroute goes": frame(6, segment(40000, 33440, SYN, b"", MSS)),
+    "cut TCP from 53 to a service": frame(6, segment(53, 22, SYN)[:4], SOURCE6, length=20),
     "UDP over IPv6": udp(40000, 161, SOURCE6),
 }  # fmt: skip
 
@@ -145,6 +150,9 @@ ANY = {
     "ESP": frame(50, bytes(40)),
     "GRE": frame(47, bytes(8)),
     "SCTP ABORT": sctp(40000, 80, 6),
+    "FreeBSD's traceroute -P tcp": tcp(40000, 33440, SYN),
+    "FreeBSD's traceroute -P sctp": sctp(40000, 33440, 1),
+    "late CoAP to OpenBSD": udp(5683, 3000),
 }
 
 NEVER = {
@@ -243,9 +251,13 @@ def test_filter_and_rank_agree_on_damaged_packets(ranker: Ranker) -> None:
 def test_tables_of_ports_are_those_of_the_filter() -> None:
     """scan.py's tables stand in the filter's expressions, port by port."""
     text = (CONFIG / "filter.d" / "pflog.conf").read_text()
-    for name in ("SERVICES", "TARGETS", "UDP_TARGETS", "SERVED"):
+    for name in ("SERVICES", "TARGETS", "UDP_TARGETS", "SERVED", "FEIGNED"):
         ports = "|".join(map(str, getattr(scan, name)))
         assert f"_{name.lower()} = (?:{ports})\n" in text
+    traced = re.search(r"^_traced = (.*)$", text, re.MULTILINE)
+    assert traced is not None
+    matched = [port for port in range(65536) if re.fullmatch(traced[1], str(port))]
+    assert matched == list(scan.TRACED)
 
 
 # -- Frames that are none ----------------------------------------------------------------

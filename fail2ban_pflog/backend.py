@@ -12,9 +12,11 @@ Whatever is wrong with options, files or the interface is told in the log and in
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import math
+import re
 import threading
 import time
 from pathlib import Path
@@ -35,12 +37,17 @@ from .sources import NOTICE, bpf
 from .sources.follow import Follower
 from .sources.live import BUFFER_SIZE, LiveSource
 from .sources.overlap import Overlap
+from .sources.rotated import is_rotated
 
 __all__ = ["FilterPflog", "register"]
 
 logSys = getLogger("fail2ban.filterpflog")
 
 NAME = "pflog"
+
+_ASKED = re.compile(r"\W*pflog(?!\w)", re.IGNORECASE)
+"""What is meant for us, also where it is not quite written so: it must not reach fail2ban,
+which would refuse all jails for it."""
 
 POLL = 0.25
 """Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
@@ -51,6 +58,9 @@ SAVE_EVERY = 1.0
 LATEST_FLUSH = 3600
 """pflogd holds packets back for an hour at the most (-d); what is older by more than that
 and findtime is not news, but an old file that was put in place."""
+
+MAX_BUFFER = 2**31 - 1
+"""Bytes; libpcap takes an int."""
 
 MUTE = 5.0
 """Seconds for which a banned source is not heard, until the firewall has caught up."""
@@ -83,16 +93,12 @@ class Options(NamedTuple):
         for name, choices in (("distinct", WHATS), ("mode", MODES)):
             if name in given and given[name] not in choices:
                 raise _wrong(name, f"takes {', '.join(choices)}, not {given[name]!r}")
-        if "silence" in given:
-            values["silence"] = _number("silence", given, MyTime.str2seconds, "a time as 15m, or 0")
-        if "buffer" in given:
-            values["buffer"] = _number("buffer", given, int, "a number of bytes")
-        if "prefix6" in given:
-            values["prefix6"] = _number("prefix6", given, int, "a multiple of 8, 8 to 128")
-            if values["prefix6"] % 8 or not 8 <= values["prefix6"] <= 128:
-                raise _wrong("prefix6", f"takes a multiple of 8, 8 to 128, not {given['prefix6']}")
-        if "direction" in given:
-            _check_direction(given["direction"])
+        for name, (convert, takes) in _CONVERT.items():
+            if name in given:
+                try:
+                    values[name] = convert(given[name])
+                except Exception:  # str2seconds evaluates, so anything can come
+                    raise _wrong(name, f"takes {takes}, not {given[name]!r}") from None
         options = cls(**values)
         if options.bpf:
             bpf.check(options.bpf)
@@ -103,21 +109,29 @@ def _wrong(name: str, why: str) -> PflogError:
     return PflogError("option", 0, 0, f"option {name} of backend = {NAME}[...] {why}")
 
 
-def _number(name: str, given: dict[str, str], convert: Callable[[str], Any], takes: str) -> Any:
-    try:
-        value = convert(given[name])
-    except Exception:
-        value = -1
-    if value < 0:
-        raise _wrong(name, f"takes {takes}, not {given[name]!r}")
-    return value
+def _within(convert: Callable[[str], Any], low: int, high: float, step: int = 1) -> Any:
+    """Return a function from text to a number that must be in a range."""
+
+    def checked(text: str) -> Any:
+        value = convert(text)
+        if not low <= value <= high or value % step:
+            raise ValueError(text)
+        return value
+
+    return checked
 
 
-def _check_direction(text: str) -> None:
-    try:
-        directions(text)
-    except ValueError:
-        raise _wrong("direction", f"takes in, out or in|out, not {text!r}") from None
+def _direction(text: str) -> str:
+    directions(text)
+    return text
+
+
+_CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
+    "direction": (_direction, "in, out or in|out"),
+    "prefix6": (_within(int, 8, 128, 8), "a multiple of 8, 8 to 128"),
+    "silence": (_within(MyTime.str2seconds, 0, math.inf), "a time as 15m, or 0"),
+    "buffer": (_within(int, 1, MAX_BUFFER), f"a number of bytes, 1 to {MAX_BUFFER}"),
+}
 
 
 class _Place:
@@ -171,7 +185,7 @@ class FilterPflog(FileFilter):
         self._wake = threading.Event()
         self._files: dict[str, _File] = {}
         self._live: Optional[LiveSource] = None
-        self._overlap: Optional[Overlap] = None
+        self._overlap = Overlap()
         self._matches: Optional[Callable[[bytes], bool]] = None
         self._problem = ""
         self._options = Options()
@@ -197,6 +211,7 @@ class FilterPflog(FileFilter):
         self._lag = 0.0  # seconds between a packet and its arrival here
         self._next_clean = 0.0
         self._next_save = 0.0
+        self._unexpected = ""  # the last error of the loop, told once
         self._heard = time.monotonic()
         self._silent = False
         logSys.debug("Created %s", self)
@@ -232,14 +247,18 @@ class FilterPflog(FileFilter):
             since = MyTime.time() - self.getFindTime() if autoSeek else 0.0
             self._files[path] = _File(path, self, math.inf if tail else since)
             logSys.info("[%s] Added savefile: %r", self.jailName, path)
+            if self.active:
+                self._listen_or_not()
 
     def delLogPath(self, path: str) -> None:
         """Follow the savefile ``path`` no more; its place is kept."""
         with self._lock:
             file = self._files.pop(path, None)
             if file is not None:
-                file.save()
-                file.close()
+                try:
+                    file.save()
+                finally:
+                    file.close()
                 logSys.info("[%s] Removed savefile: %r", self.jailName, path)
 
     def getLogPaths(self) -> list[str]:
@@ -266,6 +285,8 @@ class FilterPflog(FileFilter):
         """Begin or end a reload; never while a batch of packets is being judged."""
         with self._lock:
             super().reload(begin)
+            if not begin:
+                self._listen_or_not()
 
     def status(self, flavor: str = "basic") -> list[tuple[str, Any]]:
         """What ``fail2ban-client status JAIL`` shows."""
@@ -301,16 +322,22 @@ class FilterPflog(FileFilter):
         ]
         if too_old := self._too_old + sum(file.skipped for file in self._files.values()):
             parts.append(f"{too_old} older than findtime")
-        if self._overlap is not None:
+        if self._overlap.repeated:
             parts.append(f"{self._overlap.repeated} seen by file and interface")
         return ", ".join(parts)
 
     # -- the thread --------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start the thread; without a savefile, or if asked to, it listens as well."""
+        """Start the thread."""
+        self._listen_or_not()
+        super().start()
+
+    def _listen_or_not(self) -> None:
+        """Listen when asked to, or when there is no savefile."""
         options = self._options
-        if not self._problem and (options.interface or not self._files):
+        wanted = not self._problem and bool(options.interface or not self._files)
+        if wanted and self._live is None:
             self._live = LiveSource(
                 options.interface or "pflog0",
                 self.tell,
@@ -318,9 +345,10 @@ class FilterPflog(FileFilter):
                 kernel_filter=KERNEL_FILTER[options.mode] if options.direction == "in" else "",
                 buffer_size=options.buffer,
             )
-            if self._files:
-                self._overlap = Overlap()
-        super().start()
+        elif not wanted and self._live is not None:
+            self._live.close()
+            self._live = None
+            self._overlap.live_ended()
 
     def stop(self) -> None:
         """Ask the thread to end; it notices within POLL seconds."""
@@ -342,6 +370,8 @@ class FilterPflog(FileFilter):
         """Read, judge and count until the jail is stopped."""
         while self.active:
             try:
+                if self.idle:
+                    self._heard = time.monotonic()
                 busy = not self.idle and not self._problem and self._poll()
                 self.performSvc()
                 if not busy:
@@ -369,21 +399,32 @@ class FilterPflog(FileFilter):
         """Take one batch from each source; False when none had any."""
         busy = False
         with self._lock:
-            for file in list(self._files.values()):
+            for file in self._followed():
                 records = self._counted(str(file.path), file.read())
                 busy = busy or bool(records)
                 self._deliver(self._from_file(records), file.byteorder)
             if self._live is not None:
                 records = self._counted(self._live.interface, self._live.read())
                 busy = busy or bool(records)
-                if self._overlap is not None:
-                    if not self._live.is_open:
-                        self._overlap.live_ended()
-                    records = self._overlap.from_live(records)
-                self._deliver(records, self._live.byteorder)
+                if not self._live.is_open:
+                    self._overlap.live_ended()
+                self._deliver(self._overlap.from_live(records), self._live.byteorder)
             self._save(busy)
         self._listen_for_silence(busy)
         return busy
+
+    def _followed(self) -> list[_File]:
+        """The savefiles but for rotated ones of others, which those read themselves."""
+        files = list(self._files.values())
+        if len(files) == 1:
+            return files
+        followed = []
+        for file in files:
+            if any(is_rotated(file.path, other.path) for other in files):
+                file.state = "idle because it is read as a rotated file of another logpath"
+            else:
+                followed.append(file)
+        return followed
 
     def _counted(self, source: str, records: list[Record]) -> list[Record]:
         if records:
@@ -393,8 +434,7 @@ class FilterPflog(FileFilter):
         return records
 
     def _from_file(self, records: list[Record]) -> list[Record]:
-        if self._overlap is not None:
-            records = self._overlap.from_file(records)
+        records = self._overlap.from_file(records)
         if self._matches is not None:
             records = [record for record in records if self._matches(record[2])]
         return records
@@ -417,7 +457,7 @@ class FilterPflog(FileFilter):
         now = time.monotonic()
         if now >= self._next_save or not busy:
             self._next_save = now + SAVE_EVERY
-            for file in self._files.values():
+            for file in self._followed():
                 file.save()
 
     def _listen_for_silence(self, busy: bool) -> None:
@@ -454,7 +494,8 @@ class FilterPflog(FileFilter):
         """Ban who has reached maxretry, and stop hearing him until he is blocked."""
         super().performBan(ip)
         if ip is not None:
-            self._lines.distinct.banned(str(ip), MyTime.time(), MUTE)
+            with contextlib.suppress(ValueError):  # a filter's own id that is no address
+                self._lines.distinct.banned(str(ip), MyTime.time(), MUTE)
 
     def findFailure(self, *args: Any, **kwargs: Any) -> list[list[Any]]:
         """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""
@@ -487,14 +528,16 @@ def register() -> None:
 
     @functools.wraps(original)
     def set_backend(jail: Any, backend: str) -> None:
-        if backend.partition("[")[0].strip().lower() != NAME:
+        if not _ASKED.match(backend):
             original(jail, backend)
             return
-        problem = _unreadable(backend)
+        name, bracket, rest = backend.partition("[")
+        text = name.strip() + bracket + rest
+        problem = _unreadable(text)
         jail._BACKENDS = [NAME]
         jail._initPflog = functools.partial(_init, jail, problem)
         try:
-            original(jail, NAME if problem else backend)
+            original(jail, NAME if problem else text)
         finally:
             del jail._BACKENDS
 

@@ -42,6 +42,9 @@ RECORD_HEADER_SIZE = 16
 MAX_CAPLEN = 262_144
 """Longest captured length of one record: libpcap's own MAXIMUM_SNAPLEN."""
 
+SLACK = 512
+"""Captured length that is believed whatever the snaplen says."""
+
 _LINK_TYPE_MASK = 0x0FFFFFFF  # the upper bits are flags (FCS length)
 
 # The magic number as it stands in the file: (struct's byte order, nanoseconds?).
@@ -105,6 +108,11 @@ class FileHeader(NamedTuple):
             raise PflogError("savefile", 0, len(data), f"version {major}.{minor} instead of 2.4")
         return cls(byteorder, nanoseconds, snaplen, linktype & _LINK_TYPE_MASK)
 
+    @property
+    def most(self) -> int:
+        """Longest captured length that is believed."""
+        return min(MAX_CAPLEN, max(self.snaplen, SLACK)) if self.snaplen else MAX_CAPLEN
+
     def records(self, buffer: bytes, start: int = 0, limit: int = 1 << 62) -> Batch:
         """Cut whole records from a buffer that starts, at ``start``, with a record.
 
@@ -116,10 +124,11 @@ class FileHeader(NamedTuple):
         lengths: list[int] = []
         append, append_length = records.append, lengths.append
         size = len(buffer)
+        most = self.most
         body = start + RECORD_HEADER_SIZE
         while body <= size and len(records) < limit:
             seconds, fraction, caplen, length = unpack(buffer, start)
-            if caplen > MAX_CAPLEN or fraction >= units or not length:
+            if caplen > most or fraction >= units or not length:
                 damage = self._damage(seconds, fraction, caplen, length, size - start)
                 if damage:
                     return Batch(records, lengths, start, damage)
@@ -135,8 +144,8 @@ class FileHeader(NamedTuple):
     def _damage(
         self, seconds: int, fraction: int, caplen: int, length: int, available: int
     ) -> Optional[PflogError]:
-        if caplen > MAX_CAPLEN:
-            reason = f"captured length {caplen} is more than {MAX_CAPLEN}"
+        if caplen > self.most:
+            reason = f"captured length {caplen} is more than {self.most}"
         elif fraction >= (1_000_000_000 if self.nanoseconds else 1_000_000):
             reason = f"fraction of a second {fraction} is more than a second"
         elif (seconds, fraction, caplen, length) == _EMPTY:

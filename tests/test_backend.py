@@ -55,6 +55,7 @@ def drain(filter_: FilterPflog) -> None:
         ({"silence": "soon"}, "a time as 15m"),
         ({"silence": "-3"}, "a time as 15m"),
         ({"buffer": "2M"}, "a number of bytes"),
+        ({"buffer": "99999999999999999999"}, "1 to 2147483647"),
         ({"prefix6": "65"}, "a multiple of 8"),
         ({"prefix6": "0"}, "a multiple of 8"),
         ({"direction": "up"}, "in, out or in|out"),
@@ -90,6 +91,20 @@ def test_register_twice_wraps_once() -> None:
     assert isinstance(jail.filter, FilterPflog)
     assert before == jail._BACKENDS
     assert jail.actions is not None
+
+
+@pytest.mark.parametrize("text", ["pflog [distinct=port]", "PFLOG", " pflog "])
+def test_spelling_is_forgiven(text: str) -> None:
+    """Spaces and capitals make no difference."""
+    register()
+    assert "Idle because" not in dict(Jail("one", backend=text).filter.status())
+
+
+@pytest.mark.parametrize("text", ["pflog]", '"pflog"', "pflog{x}", "pflog,polling", "pflog[x"])
+def test_misspelt_backend_is_an_idle_jail(text: str) -> None:
+    """What is meant for us never makes fail2ban refuse its configuration."""
+    register()
+    assert "cannot be read" in dict(Jail("one", backend=text).filter.status())["Idle because"]
 
 
 @pytest.mark.parametrize("name", ["nosuch", "pflogx"])
@@ -176,6 +191,47 @@ def test_future_packets_count_now(tmp_path: Path) -> None:
     filter_.addLogPath(str(path))
     drain(filter_)
     assert filter_.jail.getFailTicket().getTime() == NOW
+
+
+def test_rotated_files_of_a_glob_are_read_once(tmp_path: Path) -> None:
+    """`logpath = pflog*` names rotated files, too; each packet still counts once."""
+    (tmp_path / "pflog.0").write_bytes(savefile_header() + scan("192.0.2.7", range(1, 4), NOW - 9))
+    (tmp_path / "pflog").write_bytes(savefile_header() + scan("192.0.2.7", range(4, 5), NOW - 5))
+    filter_ = make()
+    for name in ("pflog.0", "pflog"):
+        filter_.addLogPath(str(tmp_path / name))
+    drain(filter_)
+    status = dict(filter_.status())
+    assert status["Total failed"] == 4
+    assert "rotated file of another" in status[str(tmp_path / "pflog.0")]
+
+
+def test_listening_follows_the_files() -> None:
+    """A jail without a savefile listens; with one it does so only when asked to."""
+    filter_ = make()
+    filter_._listen_or_not()
+    assert filter_._live is not None
+    filter_.addLogPath("/nonexistent/pflog")
+    assert filter_._live is None
+    filter_.reload(begin=True)
+    filter_.reload(begin=False)
+    assert filter_._live is not None
+    asked = make(interface="pflog1")
+    asked.addLogPath("/nonexistent/pflog")
+    assert asked._live is not None
+
+
+def test_other_ids_than_addresses(tmp_path: Path) -> None:
+    """A filter's own failure-id bans without an error."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header() + scan("192.0.2.7", range(1, 6), NOW - 9))
+    filter_ = make()
+    filter_.delFailRegex()
+    filter_.addFailRegex(r"^ rule .* on <F-ID>\w+</F-ID>: <ADDR>.*$")
+    filter_.addLogPath(str(path))
+    drain(filter_)
+    assert str(filter_.jail.getFailTicket().getID()) == "vtnet0"
+    assert filter_._errors == 0
 
 
 @pytest.mark.parametrize("flavor", ["stats", "short"])

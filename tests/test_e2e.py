@@ -211,6 +211,23 @@ def test_package_not_importable(server: MakeServer, savefile: Path, tmp_path: Pa
     assert f2b.stop() < 5
 
 
+@pytest.mark.parametrize("fault", ["raise SystemExit(3)", "def register(): 1 / 0", "def ("])
+def test_broken_package(server: MakeServer, savefile: Path, tmp_path: Path, fault: str) -> None:
+    """A package that breaks while it is loaded takes nothing else down."""
+    package = tmp_path / "site/fail2ban_pflog"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "backend.py").write_text(fault + "\n")
+    f2b = server(jail(savefile) + plain_jail(tmp_path), packaged=False)
+    (f2b.config / "jail.d/00-pflog-backend.local").write_text(
+        f'[pflog-backend]\naction = pflog-backend.py[path="{package.parent}"]\n'
+    )
+    f2b.start()
+    intrude(tmp_path)
+    f2b.wait_for_bans("192.0.2.99")
+    assert "cannot be loaded" in f2b.status("pflog")["Idle because"]
+
+
 def test_vanished_file_is_picked_up(server: MakeServer, savefile: Path) -> None:
     """A file that is removed and comes back is read again."""
     f2b = server(jail(savefile)).start()

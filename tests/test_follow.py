@@ -6,7 +6,9 @@ import bz2
 import gzip
 import lzma
 import math
+import os
 import random
+import struct
 from pathlib import Path
 from typing import Callable
 
@@ -309,6 +311,99 @@ def test_payload_cannot_forge_a_record(path: Path) -> None:
     big = record(NOW, syn("192.0.2.1", 1, 1) + forged)
     path.write_bytes(savefile_header(snaplen=65535) + big * 300)
     assert set(Reader(path, since=NOW - 1).poll()) == {1}
+
+
+@pytest.mark.parametrize("caplen", [600, 0xFFFF, 200_000, 0x7FFFFFFF])
+def test_captured_length_beyond_snaplen_is_damage(path: Path, caplen: int) -> None:
+    """A damaged length swallows nothing: it is told, and the records behind it are read."""
+    data = bytearray(savefile_header() + packets(range(9)))
+    struct.pack_into("<I", data, 24 + len(packets(range(1))) + 8, caplen)
+    path.write_bytes(data)
+    reader = Reader(path)
+    assert reader.poll() == [0, 2, 3, 4, 5, 6, 7, 8]
+    assert "damaged at offset" in reader.told[0]
+
+
+@pytest.mark.parametrize("name", ["pflog", "pflog.0"])
+def test_fifo_is_refused_at_once(path: Path, name: str) -> None:
+    """A FIFO, which would hold the jail, is told and left alone."""
+    os.mkfifo(path.with_name(name))
+    reader = Reader(path)
+    assert reader.poll() == []
+    assert "is no regular file" in reader.told[0]
+    assert len(reader.told) == 1
+
+
+def test_removed_and_made_anew_after_a_restart(path: Path) -> None:
+    """What was read before the restart is not read again from rotated files."""
+    path.with_name("pflog.0").write_bytes(savefile_header() + packets(range(3)))
+    path.write_bytes(savefile_header() + packets(range(3, 5)))
+    reader = Reader(path, since=0.0)
+    assert reader.poll() == [0, 1, 2, 3, 4]
+    reader.resume()
+    assert reader.poll() == []
+    path.unlink()
+    path.write_bytes(savefile_header() + packets(range(5, 6)))
+    assert reader.poll() == [5]
+
+
+def test_restart_on_a_file_that_lost_its_header(path: Path) -> None:
+    """After copy-and-truncate without a HUP a restart still reads what is appended."""
+    pflogd = Pflogd(path)
+    pflogd.write(packets(range(2)))
+    reader = Reader(path)
+    reader.poll()
+    path.with_name("pflog.0").write_bytes(path.read_bytes())
+    path.write_bytes(b"")
+    pflogd.write(packets(range(2, 5)))
+    reader.resume()
+    assert reader.poll() == [2, 3, 4]
+    pflogd.close()
+
+
+def test_truncated_before_its_first_record_was_read(path: Path) -> None:
+    """Records of which only the copy is left are read from it."""
+    pflogd = Pflogd(path)
+    reader = Reader(path)
+    assert reader.poll() == []
+    pflogd.write(packets(range(3)))
+    path.with_name("pflog.0").write_bytes(path.read_bytes())
+    path.write_bytes(b"")
+    assert reader.poll() == [0, 1, 2]
+    pflogd.close()
+
+
+def test_rotated_beside_the_target_of_a_link(path: Path) -> None:
+    """Of a symbolic link the rotated files stand beside what it leads to."""
+    target = path.parent / "real" / "log"
+    target.parent.mkdir()
+    target.write_bytes(savefile_header() + packets(range(2)))
+    path.symlink_to(target)
+    reader = Reader(path)
+    reader.poll()
+    with target.open("ab") as file:
+        file.write(packets(range(2, 3)))
+    target.rename(target.with_name("log.0"))
+    target.write_bytes(savefile_header() + packets(range(3, 4)))
+    reader.resume()
+    assert reader.poll() == [2, 3]
+
+
+def test_tail_of_an_empty_file_begins_with_its_first_packet(path: Path) -> None:
+    """The end of an empty file is its start."""
+    path.touch()
+    reader = Reader(path, since=math.inf)
+    assert reader.poll() == []
+    path.write_bytes(savefile_header() + packets(range(2)))
+    assert reader.poll() == [0, 1]
+
+
+def test_clock_that_was_set_back_hides_nothing(path: Path) -> None:
+    """Young packets before old ones are found by the search at the start."""
+    young, old = range(20_000, 22_000), range(6000)
+    path.write_bytes(savefile_header() + packets(young) + packets(old))
+    reader = Reader(path, since=NOW + 19_000)
+    assert reader.poll() == list(young)
 
 
 class Life:

@@ -13,6 +13,7 @@ installed in, for a fail2ban that runs outside of it.
 """
 
 import functools
+import re
 import site
 import sys
 
@@ -51,7 +52,9 @@ def load(path):
         if path:
             site.addsitedir(path)
         from fail2ban_pflog.backend import register
-    except Exception as error:
+
+        register()
+    except (Exception, SystemExit) as error:
         problem = (
             f"the Python package fail2ban_pflog cannot be loaded ({error!r}). Install it for the "
             f"Python that fail2ban runs on ({sys.executable}, {sys.version.split()[0]}), or name "
@@ -60,8 +63,6 @@ def load(path):
         )
         logSys.error("Jails with backend = pflog stay idle, all others run: %s", problem)
         register_stand_in(problem)
-    else:
-        register()
 
 
 def register_stand_in(problem):
@@ -96,7 +97,7 @@ def register_stand_in(problem):
 
     @functools.wraps(original)
     def set_backend(jail, backend):
-        if backend.partition("[")[0].strip().lower() != "pflog":
+        if not re.match(r"\W*pflog(?!\w)", backend, re.IGNORECASE):
             original(jail, backend)
             return
         jail._BACKENDS = ["pflog"]

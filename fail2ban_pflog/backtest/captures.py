@@ -11,10 +11,7 @@ before the damage is read.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import heapq
-import importlib
 import io
 import lzma
 import sys
@@ -25,6 +22,7 @@ from typing import Any, BinaryIO, Callable, NamedTuple, Optional, Union, cast
 
 from ..errors import PflogError
 from ..savefile import Decoder, Record
+from ..sources.compressed import decompressed
 from .pcapng import MAGIC as PCAPNG_MAGIC
 from .pcapng import PcapngDecoder
 
@@ -200,51 +198,6 @@ class _Capture:
         raw = cast(BinaryIO, sys.stdin.buffer) if self._path is None else self._path.open("rb")
         self._raw = raw
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(Any, raw))
-        self._file = _decompressed(buffered)
+        self._file = decompressed(buffered)
         start = self._file.peek(4)[:4]
         self._decoder = PcapngDecoder() if start == PCAPNG_MAGIC else Decoder()
-
-
-def _decompressed(file: io.BufferedReader) -> Any:
-    """Wrap a file in what its first bytes ask for; the result can be peeked at."""
-    start = file.peek(6)[:6]
-    if start.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
-    if start.startswith(b"BZh"):
-        return bz2.BZ2File(file)
-    if start == b"\xfd7zXZ\x00":
-        return lzma.LZMAFile(file)
-    if start.startswith(b"\x28\xb5\x2f\xfd"):
-        return io.BufferedReader(_zstd(file))
-    return file
-
-
-def _zstd(file: io.BufferedReader) -> _Zstd:
-    """Open zstd, which Python's own library has since 3.14, before that by a package."""
-    try:
-        return _Zstd(importlib.import_module("compression.zstd").ZstdFile(file))
-    except ImportError:
-        pass
-    try:
-        package = importlib.import_module("zstandard")
-    except ImportError:
-        raise OSError("is compressed with zstd: install the package zstandard to read it") from None
-    return _Zstd(package.ZstdDecompressor().stream_reader(file, read_across_frames=True))
-
-
-class _Zstd(io.RawIOBase):
-    """A reader whose errors are OSError: each package has its own otherwise."""
-
-    def __init__(self, reader: Any) -> None:
-        self._reader = reader
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        try:
-            data = self._reader.read(len(buffer))
-        except Exception as error:
-            raise OSError(str(error)) from error
-        buffer[: len(data)] = data
-        return len(data)

@@ -13,6 +13,7 @@ The place is (identity, offset); whoever keeps it gives it back through ``recall
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from pathlib import Path
 from typing import Callable, Optional
@@ -109,11 +110,11 @@ class Follower:
         while self._chain:
             records = self._read_file(self._chain[0])
             if records:
+                self._newest = max(self._newest, records[-1][0] + records[-1][1] / 1e6)
                 if self._since is not None:
                     records = self._drop_old(records)
                     if not records:
                         continue
-                self._newest = max(self._newest, records[-1][0] + records[-1][1] / 1e6)
                 return records
             if not self._advance():
                 break
@@ -121,7 +122,8 @@ class Follower:
         self._seen = seen
         if not self._chain:
             self._started = False
-            self.state = f"waiting for {self.path}"
+            if self.path not in self._problems:
+                self.state = f"waiting for {self.path}"
         return []
 
     def _read_file(self, reader: SavefileReader) -> list[Record]:
@@ -143,8 +145,10 @@ class Follower:
             )
             return self._read_file(reader)
         if damaged and reader.damage is None:
-            self._tell(logging.WARNING, f"{reader.path}: going on before offset {reader.offset}")
-        if records or reader.header is not None:
+            self._tell(logging.WARNING, f"{reader.path}: going on at offset {reader.resumed}")
+        if reader.header is None:
+            self.state = "following; no savefile header has been written yet"
+        else:
             self._problems.pop(reader.path, None)
             self.state = "following" if len(self._chain) == 1 else f"reading {reader.path}"
         return records
@@ -153,7 +157,7 @@ class Follower:
 
     def _start(self) -> None:
         """Open the file, and the older ones that hold what was not read yet."""
-        files = self._open([*rotated(self.path)[-MAX_FILES:], self.path])
+        files = self._open([*self._rotated(), self.path])
         begin = self._recalled(files)
         if begin is None:
             begin = self._first_needed(files)
@@ -161,6 +165,8 @@ class Follower:
             reader.close()
         self._chain = deque(files[begin:])
         self._started = True
+        if self._since == math.inf and (not self._chain or not self._chain[-1].size):
+            self._since = None  # its end is its start
         if self._since is not None:
             for reader in self._chain:
                 try:
@@ -176,6 +182,7 @@ class Follower:
             offset = self._recall(identity) if identity else None
             if offset:
                 reader.offset = offset
+                self._newest = reader.first_time() or 0.0  # what is older was read before
                 return index
         return None
 
@@ -210,7 +217,7 @@ class Follower:
         if self._closing is not reader:
             self._closing = reader  # pflogd has closed it: one more read sees all of it
             return True
-        if reader.is_cut:
+        if reader.header is not None and reader.is_cut:
             self._tell(
                 logging.WARNING,
                 f"{reader.path}: ended within a record at offset {reader.offset}; "
@@ -242,7 +249,7 @@ class Follower:
         known = [reader.inode for reader in self._chain]
         if (stat.st_dev, stat.st_ino) in known:
             return
-        names = [*rotated(self.path)[-MAX_FILES:], self.path]
+        names = [*self._rotated(), self.path]
         files = self._open(names)
         identities = {reader.identity for reader in self._chain} - {""}
         newest = -1
@@ -250,7 +257,7 @@ class Follower:
             if file.inode in known or file.identity in identities:
                 newest = index
         if newest < 0:  # its name is gone: the packets' own times tell what came later
-            fresh = [file for file in files[:-1] if self._is_later(file)] + files[-1:]
+            fresh = [file for file in files if file.path == self.path or self._is_later(file)]
         else:
             fresh = files[newest + 1 :]
         for file in files:
@@ -273,23 +280,33 @@ class Follower:
             return
         self._tell(logging.INFO, f"{reader.path}: was truncated; reading it from its start")
         copies: list[SavefileReader] = []
-        for file in self._open(rotated(self.path)[-MAX_FILES:]):
+        for file in self._open(self._rotated()):
             if copies:
                 copies.append(file)
             elif reader.known_identity and file.identity == reader.known_identity:
                 file.offset = reader.offset
                 copies.append(file)
+            elif not reader.known_identity and self._is_later(file):
+                copies.append(file)  # of it no record had been seen
             else:
                 file.close()
         self._place = self.place
         reader.restart()
         self._chain.extendleft(reversed(copies))
 
+    def _rotated(self) -> list[Path]:
+        """The rotated files, oldest first; also those beside what a link leads to."""
+        target = self.path.resolve()
+        paths = (
+            rotated(self.path) if target == self.path else [*rotated(target), *rotated(self.path)]
+        )
+        return paths[-MAX_FILES:]
+
     def _open(self, paths: list[Path]) -> list[SavefileReader]:
         files = []
         for path in paths:
             try:
-                files.append(SavefileReader.open(path))
+                files.append(SavefileReader(path))
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -42,6 +42,9 @@ PAUSES = (0.5, 1.0, 2.0, 5.0)
 STATS_EVERY = 1.0
 """Seconds between questions to the kernel how many packets it dropped."""
 
+CALM = 600.0
+"""Seconds without a drop after which new ones are warned about again."""
+
 _ACTIVATE = {  # pcap/pcap.h
     -5: "there is no such interface (yet)",
     -8: "no permission to capture; fail2ban's server must run as root",
@@ -92,6 +95,7 @@ class LiveSource:
         self._attempts = 0
         self._next_attempt = clock()
         self._next_stats = 0.0
+        self._calm_at = 0.0
         self._dropped_before = 0  # by the handles that are closed
         self._problem = ""
 
@@ -226,10 +230,12 @@ class LiveSource:
             return
         total = self._dropped_before + dropped + by_interface
         if total > self.dropped:
-            if not self.dropped:
+            if self._clock() >= self._calm_at:
+                lost = total - self.dropped
                 self._tell(
                     logging.WARNING,
-                    f"{self.interface}: the kernel dropped {total} packets; a larger buffer= "
-                    f"(now {self._buffer_size} bytes) or a narrower bpf= helps",
+                    f"{self.interface}: the kernel dropped {lost} packets; a larger "
+                    f"buffer= (now {self._buffer_size} bytes) or a narrower bpf= helps",
                 )
+            self._calm_at = self._clock() + CALM
             self.dropped = total

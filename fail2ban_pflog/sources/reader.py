@@ -10,17 +10,17 @@ stays the same when the file grows, is renamed or compressed.
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import hashlib
-import lzma
+import io
 import os
+import stat
 from pathlib import Path
-from typing import BinaryIO, Callable, Optional, cast
+from typing import Optional, cast
 
 from ..errors import PflogError
 from ..resync import can_be_forged, find_record
 from ..savefile import (
+    DLT_PFLOG,
     FILE_HEADER_SIZE,
     MAX_CAPLEN,
     RECORD_HEADER_SIZE,
@@ -28,8 +28,9 @@ from ..savefile import (
     Record,
     check_link_type,
 )
+from .compressed import decompressed
 
-__all__ = ["SUFFIXES", "SavefileReader", "open_savefile"]
+__all__ = ["SavefileReader"]
 
 CHUNK = 1 << 17
 """Bytes per read: about a thousand packets, so that a stop is noticed in between."""
@@ -38,31 +39,8 @@ LARGEST_RECORD = RECORD_HEADER_SIZE + MAX_CAPLEN
 
 _SEARCH = 1 << 16  # bytes looked at around one place of a search by time
 
-
-def _open_zstd(path: Path) -> BinaryIO:
-    try:
-        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        raise OSError(f"{path}: this Python cannot read zstd (3.14 and newer can)") from None
-    return cast(BinaryIO, zstd.open(path))
-
-
-_OPENERS: dict[str, Callable[[Path], BinaryIO]] = {
-    ".gz": cast(Callable[[Path], BinaryIO], gzip.open),
-    ".bz2": cast(Callable[[Path], BinaryIO], bz2.open),
-    ".xz": cast(Callable[[Path], BinaryIO], lzma.open),
-    ".zst": _open_zstd,
-}
-SUFFIXES = ("", *_OPENERS)
-
-
-def open_savefile(path: Path) -> BinaryIO:
-    """Open a savefile for reading, decompressed where its name ends in .gz, .bz2, .xz, .zst.
-
-    Raises OSError.
-    """
-    opener = _OPENERS.get(path.suffix)
-    return opener(path) if opener else path.open("rb", buffering=0)
+PROBES = 64
+"""Places that a search by time looks at first."""
 
 
 class SavefileReader:
@@ -70,25 +48,33 @@ class SavefileReader:
 
     offset: where the next record starts; 0 before the file's header was read.
     damage: why nothing can be read at ``offset`` (None where all is well).
+    resumed: where reading went on behind the last damage.
     """
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
+    def __init__(self, path: Path) -> None:
+        """Open ``path``.  Raises OSError, also where it is no regular file."""
         self.path = path
-        self.is_compressed = path.suffix in _OPENERS  # and so will not change any more
+        # Without O_NONBLOCK a FIFO would hold us until somebody writes into it.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._raw = io.BufferedReader(io.FileIO(descriptor))
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            self._raw.close()
+            raise OSError("is no regular file")
+        try:
+            self._file = decompressed(self._raw)
+        except OSError:
+            self._raw.close()
+            raise
+        self.is_compressed = self._file is not self._raw  # and so will not change any more
         self.offset = 0
+        self.resumed = 0
         self.header: Optional[FileHeader] = None
         self._previous: Optional[FileHeader] = None  # the header before a truncation
         self.damage: Optional[PflogError] = None
-        self._file = file
         self._first = FILE_HEADER_SIZE  # where the first record starts
         self._prefix = b""  # the file's header and first record, once they are whole
         self._header_length: Optional[int] = None  # byte 0 of the file's frames
         self._searched = 0  # how far a search for a record behind a damage has come
-
-    @classmethod
-    def open(cls, path: Path) -> SavefileReader:
-        """Open ``path``.  Raises OSError."""
-        return cls(path, open_savefile(path))
 
     def close(self) -> None:
         """Close the file."""
@@ -97,13 +83,13 @@ class SavefileReader:
     @property
     def inode(self) -> tuple[int, int]:
         """(device, inode) of the open file, whatever its name is by now."""
-        stat = os.fstat(self._file.fileno())
+        stat = os.fstat(self._raw.fileno())
         return stat.st_dev, stat.st_ino
 
     @property
     def size(self) -> int:
         """Bytes in the file now (of a compressed one: on the disk)."""
-        return os.fstat(self._file.fileno()).st_size
+        return os.fstat(self._raw.fileno()).st_size
 
     @property
     def byteorder(self) -> str:
@@ -180,9 +166,10 @@ class SavefileReader:
             except PflogError as error:
                 if error.needed:
                     return False
-                if self._previous is None or not self._is_headerless(self._previous):
+                found = next(filter(self._is_headerless, self._possible_headers()), None)
+                if found is None:
                     raise
-                header, self._first = self._previous, 0
+                header, self._first = found, 0
             check_link_type(header.linktype)
             self.header = header
             self.offset = max(self.offset, self._first)
@@ -216,27 +203,46 @@ class SavefileReader:
     def seek_time(self, since: float) -> None:
         """Move ``offset`` forward, to a record near the first one not older than ``since``.
 
-        since: seconds since the epoch.  Packets' times are taken to rise, as they do
-        in a file that one pflogd wrote; where payload could hold a forged record, or
-        the file is compressed, the offset stays and the caller reads through it.
+        since: seconds since the epoch.  The file is looked at in PROBES places, so that a
+        clock that was set back does not hide young packets behind old ones, then halved
+        between the last old one and the first young one.  Where payload could hold a
+        forged record, or the file is compressed, the caller reads through it.
         Raises PflogError and OSError as ``read`` does.
         """
         if self.is_compressed or not self.load_header() or not self._load_prefix():
             return
         header, length = cast(FileHeader, self.header), cast(int, self._header_length)
-        if can_be_forged(header.snaplen, length):
+        if can_be_forged(header.snaplen or MAX_CAPLEN, length):
             return
         low, high = self.offset, self.size
+        step = max(_SEARCH, (high - low) // PROBES)
+        for place in range(low + step, high, step):
+            at, old = self._probe(place, since)
+            if not old:
+                high = place
+                break
+            low = at
         while high - low > _SEARCH:
             middle = (low + high) // 2
-            buffer = self._pread(middle, _SEARCH)
-            at = find_record(header, buffer, 0, length)
-            records = header.records(buffer, at, 1).records if at is not None else []
-            if at is not None and records and records[0][0] + records[0][1] / 1e6 < since:
-                low = middle + at
-            else:
-                high = middle
+            at, old = self._probe(middle, since)
+            low, high = (at, high) if old else (low, middle)
         self.offset = low
+
+    def _probe(self, place: int, since: float) -> tuple[int, bool]:
+        """The first record behind a place, and whether it is older than ``since``."""
+        header = cast(FileHeader, self.header)
+        buffer = self._pread(place, _SEARCH)
+        at = find_record(header, buffer, 0, self._header_length)
+        records = header.records(buffer, at, 1).records if at is not None else []
+        if at is None or not records:
+            return place, False
+        return place + at, records[0][0] + records[0][1] / 1e6 < since
+
+    def _possible_headers(self) -> list[FileHeader]:
+        """Of a file that was truncated under its writer and so begins with a record."""
+        if self._previous is not None:
+            return [self._previous]
+        return [FileHeader(order, False, 0, DLT_PFLOG) for order in "<>"]
 
     def _is_headerless(self, header: FileHeader) -> bool:
         return find_record(header, self._pread(0, LARGEST_RECORD), 0, self._header_length) == 0
@@ -266,7 +272,7 @@ class SavefileReader:
             buffer = self._pread(self._searched, LARGEST_RECORD)
             at = find_record(header, buffer, 0, self._header_length)
             if at is not None:
-                self.offset = self._searched + at
+                self.offset = self.resumed = self._searched + at
                 self.damage = None
                 return True
             advanced = len(buffer) - RECORD_HEADER_SIZE - 4
@@ -278,9 +284,6 @@ class SavefileReader:
 
     def _pread(self, offset: int, size: int) -> bytes:
         if self.is_compressed:
-            try:
-                self._file.seek(offset)
-                return self._file.read(size)
-            except (EOFError, lzma.LZMAError, ValueError) as error:
-                raise OSError(f"{self.path}: {error}") from error
-        return os.pread(self._file.fileno(), size, offset)
+            self._file.seek(offset)
+            return cast(bytes, self._file.read(size))
+        return os.pread(self._raw.fileno(), size, offset)

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Optional
 
-from .reader import SUFFIXES
+__all__ = ["is_rotated", "rotated"]
 
-__all__ = ["rotated"]
-
-_COMPRESSED = "(?:" + "|".join(re.escape(suffix) for suffix in SUFFIXES if suffix) + ")?"
+_COMPRESSED = r"(?:\.(?:gz|bz2|xz|zst))?"
 _NUMBERED = re.compile(rf"\.(\d{{1,5}}){_COMPRESSED}")
 _DATED = re.compile(rf"[-.](\d{{8}}(?:[-T.]?\d+)*){_COMPRESSED}")
+
+
+_Key = tuple[int, int, str]
 
 
 def rotated(path: Path) -> list[Path]:
@@ -23,20 +25,30 @@ def rotated(path: Path) -> list[Path]:
 
     While a file is being compressed it stands there twice; the plain one is taken.
     """
-    found: dict[tuple[int, int, str], Path] = {}
+    found: dict[_Key, Path] = {}
     try:
         names = sorted(entry.name for entry in path.parent.iterdir())
     except OSError:
         return []
     for name in names:
-        if not name.startswith(path.name):
-            continue
-        rest = name[len(path.name) :]
-        if numbered := _NUMBERED.fullmatch(rest):
-            key = (1, -int(numbered[1]), "")
-        elif dated := _DATED.fullmatch(rest):
-            key = (0, 0, dated[1])
-        else:
-            continue
-        found.setdefault(key, path.parent / name)  # sorted: the plain name comes first
+        key = _key(name, path.name)
+        if key is not None:
+            found.setdefault(key, path.parent / name)  # sorted: the plain name comes first
     return [found[key] for key in sorted(found)]
+
+
+def is_rotated(path: Path, of: Path) -> bool:
+    """Whether ``path`` is, by its name, a rotated file of another one."""
+    return path.parent == of.parent and _key(path.name, of.name) is not None
+
+
+def _key(name: str, base: str) -> Optional[_Key]:
+    """What rotated files are sorted by; None for the name of something else."""
+    if not name.startswith(base):
+        return None
+    rest = name[len(base) :]
+    if numbered := _NUMBERED.fullmatch(rest):
+        return (1, -int(numbered[1]), "")
+    if dated := _DATED.fullmatch(rest):
+        return (0, 0, dated[1])
+    return None

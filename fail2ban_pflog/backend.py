@@ -176,6 +176,9 @@ class FilterPflog(FileFilter):
     """Filter of a jail with ``backend = pflog[...]``.
 
     jail: fail2ban's Jail.  options: see ``Options``; wrong ones leave the jail idle.
+
+    lines: makes lines of records.  problem: why the jail is idle; "" where it is not.
+    matches: whether ``bpf`` takes a frame of a savefile; None where all are taken.
     """
 
     def __init__(self, jail: Any, /, **options: str) -> None:
@@ -186,24 +189,24 @@ class FilterPflog(FileFilter):
         self._files: dict[str, _File] = {}
         self._live: Optional[LiveSource] = None
         self._overlap = Overlap()
-        self._matches: Optional[Callable[[bytes], bool]] = None
-        self._problem = ""
-        self._options = Options()
+        self.matches: Optional[Callable[[bytes], bool]] = None
+        self.problem = ""
+        self.options = Options()
         try:
-            self._options = Options.parse(options)
-            if self._options.bpf:
-                self._matches = bpf.frame_filter(self._options.bpf)
+            self.options = Options.parse(options)
+            if self.options.bpf:
+                self.matches = bpf.frame_filter(self.options.bpf)
         except PflogError as error:
             self.stay_idle(error.reason)
         except Exception as error:
             self.stay_idle(repr(error))
-        self._lines = Lines(
+        self.lines = Lines(
             Distinct(
-                self._options.distinct,
-                self._options.mode,
+                self.options.distinct,
+                self.options.mode,
                 self.getFindTime(),
-                self._options.direction,
-                self._options.prefix6,
+                self.options.direction,
+                self.options.prefix6,
             )
         )
         self._too_old = 0
@@ -222,7 +225,7 @@ class FilterPflog(FileFilter):
 
     def stay_idle(self, problem: str) -> None:
         """Read nothing, and tell why in the log and the status."""
-        self._problem = problem
+        self.problem = problem
         self.tell(logging.ERROR, f"this jail stays idle, all others run: {problem}")
 
     # -- what fail2ban's server asks for -----------------------------------------------
@@ -230,7 +233,7 @@ class FilterPflog(FileFilter):
     def setFindTime(self, value: str) -> None:
         """Set findtime; repeats are told apart over the same time."""
         super().setFindTime(value)
-        self._lines.distinct.window = float(self.getFindTime())
+        self.lines.distinct.window = float(self.getFindTime())
 
     def addLogPath(self, path: str, tail: bool = False, autoSeek: bool = True) -> None:
         """Follow the savefile ``path``; it may come later.
@@ -294,8 +297,8 @@ class FilterPflog(FileFilter):
         if flavor in ("stats", "short"):
             return rows
         rows.append(("File list", self.getLogPaths()))
-        if self._problem:
-            rows.append(("Idle because", self._problem))
+        if self.problem:
+            rows.append(("Idle because", self.problem))
         for path, file in list(self._files.items()):
             rows.append((path, f"{file.state}; {self._count(path)}"))
         if self._live is not None:
@@ -311,7 +314,7 @@ class FilterPflog(FileFilter):
         return f"{packets} packets read{age}"
 
     def _counts(self) -> str:
-        lines, distinct = self._lines, self._lines.distinct
+        lines, distinct = self.lines, self.lines.distinct
         parts = [
             f"{lines.read} read",
             f"{lines.passed} lines passed",
@@ -335,8 +338,8 @@ class FilterPflog(FileFilter):
 
     def _listen_or_not(self) -> None:
         """Listen when asked to, or when there is no savefile."""
-        options = self._options
-        wanted = not self._problem and bool(options.interface or not self._files)
+        options = self.options
+        wanted = not self.problem and bool(options.interface or not self._files)
         if wanted and self._live is None:
             self._live = LiveSource(
                 options.interface or "pflog0",
@@ -372,7 +375,7 @@ class FilterPflog(FileFilter):
             try:
                 if self.idle:
                     self._heard = time.monotonic()
-                busy = not self.idle and not self._problem and self._poll()
+                busy = not self.idle and not self.problem and self._poll()
                 self.performSvc()
                 if not busy:
                     self._wait()
@@ -435,8 +438,8 @@ class FilterPflog(FileFilter):
 
     def _from_file(self, records: list[Record]) -> list[Record]:
         records = self._overlap.from_file(records)
-        if self._matches is not None:
-            records = [record for record in records if self._matches(record[2])]
+        if self.matches is not None:
+            records = [record for record in records if self.matches(record[2])]
         return records
 
     def _deliver(self, records: list[Record], byteorder: str) -> None:
@@ -449,7 +452,7 @@ class FilterPflog(FileFilter):
             if record[0] < oldest:
                 self._too_old += 1
                 continue
-            line = self._lines.line(record, byteorder)
+            line = self.lines.line(record, byteorder)
             if line is not None:
                 self.processLineAndAdd(line.parts, min(line.time, now))
 
@@ -468,11 +471,11 @@ class FilterPflog(FileFilter):
             if self._silent:
                 self._silent = False
                 self.tell(NOTICE, "packets are coming again")
-        elif self._options.silence and now - self._heard >= self._options.silence:
+        elif self.options.silence and now - self._heard >= self.options.silence:
             if not self._silent:
                 self.tell(
                     logging.WARNING,
-                    f"no packet for {int(self._options.silence)} s: does pf log (`log` in its "
+                    f"no packet for {int(self.options.silence)} s: does pf log (`log` in its "
                     "rules), does pflogd run?",
                 )
             self._silent = True
@@ -495,12 +498,12 @@ class FilterPflog(FileFilter):
         super().performBan(ip)
         if ip is not None:
             with contextlib.suppress(ValueError):  # a filter's own id that is no address
-                self._lines.distinct.banned(str(ip), MyTime.time(), MUTE)
+                self.lines.distinct.banned(str(ip), MyTime.time(), MUTE)
 
     def findFailure(self, *args: Any, **kwargs: Any) -> list[list[Any]]:
         """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""
         failures: list[list[Any]] = super().findFailure(*args, **kwargs)
-        if self._options.prefix6 < 128:
+        if self.options.prefix6 < 128:
             for failure in failures:
                 failure[1] = self._prefix(failure[1])
         return failures
@@ -509,7 +512,7 @@ class FilterPflog(FileFilter):
         """The network that an IPv6 address is in; the address where it holds a friend."""
         if not ip.isIPv6 or not ip.isSingle:
             return ip
-        network = IPAddr(str(ip), self._options.prefix6)
+        network = IPAddr(str(ip), self.options.prefix6)
         friends = [*self.getIgnoreIP(), *(DNSUtils.getSelfIPs() if self.ignoreSelf else ())]
         if any(friend.isInNet(network) or ip.isInNet(friend) for friend in friends):
             return ip

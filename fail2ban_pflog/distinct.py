@@ -19,7 +19,7 @@ from typing import Optional, Union
 
 from .scan import MODES, NOTHING, directions, read
 
-__all__ = ["WHATS", "Distinct", "Verdict"]
+__all__ = ["WHATS", "Distinct", "Verdict", "selectors"]
 
 
 class Verdict(IntEnum):
@@ -47,6 +47,7 @@ class Distinct:
     prefix6: how many bits of an IPv6 source are one source, a multiple of 8; a scanner
     commonly owns all addresses of a /64.
 
+    directions: the header's numbers of them.  prefix6_bytes: prefix6 in bytes.
     passed, repeats, muted, let_be: how many packets were judged so.  evicted: how many
     ports were forgotten early, for want of room.  unreadable: how many frames without a
     pflog header passed, for the formatter to tell what is wrong with them.
@@ -86,8 +87,8 @@ class Distinct:
         self.passed = self.repeats = self.muted = self.let_be = 0
         self.evicted = self.unreadable = 0
         self._highest = MODES[mode]
-        self._wanted = directions(direction)
-        self._prefix6 = prefix6 // 8
+        self.directions = directions(direction)
+        self.prefix6_bytes = prefix6 // 8
         # Key -> (when last seen, the lowest rank that passed), longest unseen first.
         self._seen: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
         # Source -> until when it is muted; what was seen of it before then is forgotten.
@@ -102,7 +103,7 @@ class Distinct:
 
         frame: as captured, pflog header included.  Never raises.
         """
-        packet = read(frame, self._wanted)
+        packet = read(frame, self.directions)
         if packet is None:
             self.unreadable += 1
             return _PASS
@@ -111,13 +112,13 @@ class Distinct:
             self.let_be += 1
             return _LET_BE
         if len(source) == 16:
-            source = source[: self._prefix6]
+            source = source[: self.prefix6_bytes]
         muted_until = self._banned.get(source)
         if muted_until is not None and seconds < muted_until:
             self.muted += 1
             return _MUTED
         if self.what != "none":
-            key = source + destination + _selectors(frame)
+            key = source + destination + selectors(frame)
             if self.what == "port":
                 key += b"%c" % protocol + port
             if self._is_repeat(key, seconds, rank, muted_until):
@@ -162,14 +163,14 @@ class Distinct:
         if isinstance(source, str):
             source = ip_network(source, strict=False).network_address.packed
         if len(source) == 16:
-            source = source[: self._prefix6]
+            source = source[: self.prefix6_bytes]
         self._banned.pop(source, None)
         if len(self._banned) >= self.MAX_BANNED:
             del self._banned[next(iter(self._banned))]
         self._banned[source] = now + mute_seconds
 
 
-def _selectors(frame: bytes) -> bytes:
+def selectors(frame: bytes) -> bytes:
     """Return the header's fields that an option of the filter may select by.
 
     Interface, ruleset, rule, subrule and direction, and the ridentifier where there is one.

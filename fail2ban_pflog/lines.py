@@ -32,6 +32,7 @@ class Lines:
 
     read: records that came in.  passed: lines that came out.
     undecodable: frames that are no pflog frames.
+    formatters: byte order -> Formatter; stamps: Stamps; both may be shared by jails.
     """
 
     def __init__(self, distinct: Distinct) -> None:
@@ -39,8 +40,8 @@ class Lines:
         self.read = 0
         self.passed = 0
         self.undecodable = 0
-        self._stamps = Stamps()
-        self._formatters = {order: Formatter(order) for order in "<>"}
+        self.stamps = Stamps()
+        self.formatters = {order: Formatter(order) for order in "<>"}
 
     def line(self, record: Record, byteorder: str) -> Optional[Line]:
         """Return the record's line, or None where it makes none.  Never raises.
@@ -53,9 +54,9 @@ class Lines:
         if self.distinct.judge(time, frame) is not Verdict.PASS:
             return None
         try:
-            text = self._formatters[byteorder].line(frame)
+            text = self.formatters[byteorder].line(frame)
         except PflogError:
             self.undecodable += 1
             return None
         self.passed += 1
-        return Line(("", self._stamps.text(seconds, microseconds), " " + text), time)
+        return Line(("", self.stamps.text(seconds, microseconds), " " + text), time)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.f2b import Server, wait_for  # noqa: E402 -- the clone's own tests hold the server
-from tests.pflogs import DATA, shifted  # noqa: E402
+from tests.f2b import Server, wait_for
+from tests.pflogs import DATA, shifted
 
 JAILS = """
 [pflog]

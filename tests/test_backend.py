@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -241,23 +240,23 @@ def test_short_forms_of_status_are_fail2bans(flavor: str) -> None:
     assert Filter.status(filter_, flavor) == filter_.status(flavor)
 
 
-def test_silence_is_told_once(caplog: Any, monkeypatch: Any, tmp_path: Path) -> None:
+def test_silence_is_told_once(monkeypatch: Any, tmp_path: Path) -> None:
     """One warning when no packet came for `silence`, one notice when they come again."""
     ticks = [100.0]
+    told: list[str] = []
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
-    logging.getLogger("fail2ban").propagate = True
     path = tmp_path / "pflog"
     path.write_bytes(savefile_header())
     filter_ = make(silence="15m")
+    monkeypatch.setattr(filter_, "tell", lambda _level, message: told.append(message))
     filter_.addLogPath(str(path))
-    with caplog.at_level(logging.INFO, "fail2ban"):
-        for ticks[0] in (200.0, 999.0, 1001.0, 1500.0):
-            drain(filter_)
-        assert caplog.text.count("no packet for 900 s") == 1
-        with path.open("ab") as file:
-            file.write(scan("192.0.2.7", range(1, 2), NOW))
+    for ticks[0] in (200.0, 999.0, 1001.0, 1500.0):
         drain(filter_)
-        assert caplog.text.count("packets are coming again") == 1
+    assert [message[:20] for message in told] == ["no packet for 900 s:"]
+    with path.open("ab") as file:
+        file.write(scan("192.0.2.7", range(1, 2), NOW))
+    drain(filter_)
+    assert told[1:] == ["packets are coming again"]
 
 
 def test_prefix6_bans_the_network() -> None:

@@ -40,7 +40,7 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     filter_.active = True
     path = tmp_path / "pflog"
     pflogd = Pflogd(path)
-    monkeypatch.setattr(filter_._lines.distinct, "MAX_KEYS", 2000)
+    monkeypatch.setattr(filter_.lines.distinct, "MAX_KEYS", 2000)
     memory, files, bans = [], [], 0
     MyTime.setTime(BEGIN)
     try:
@@ -72,7 +72,7 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         tracemalloc.stop()
         MyTime.setTime(None)
         pflogd.close()
-    assert filter_._lines.read == HOUR * RATE
+    assert filter_.lines.read == HOUR * RATE
     assert bans > 100
     half = len(memory) // 2
     assert max(memory[half:]) <= LEVEL * max(memory[:half])

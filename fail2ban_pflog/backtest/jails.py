@@ -171,7 +171,7 @@ class Configuration:
                 raise ConfigurationError(f"jail {name}: {' '.join(map(str, command))}: {answer}")
         gc.set_threshold(*COLLECT)
         jail = server._Server__jails[name]
-        if problem := jail.filter._problem:
+        if problem := jail.filter.problem:
             raise ConfigurationError(f"jail {name}: {problem}")
         return jail
 

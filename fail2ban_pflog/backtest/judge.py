@@ -120,9 +120,9 @@ class Judge:
         self.filter = filter_of(jail)
         self.prevented = 0
         self.bans: list[Ban] = []
-        self.distinct = self.filter._lines.distinct
-        self._line = self.filter._lines.line
-        self._matches = self.filter._matches
+        self.distinct = self.filter.lines.distinct
+        self._line = self.filter.lines.line
+        self._matches = self.filter.matches
         self._count = self.filter.processLineAndAdd
         self._observer = new_observer() if jail.getBanTimeExtra("increment") else None
         self._banned: dict[Any, Ban] = {}  # source as bytes, or a network

@@ -13,7 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Union
 
-from ..distinct import Distinct, _selectors
+from ..distinct import Distinct, selectors
 from ..savefile import Record
 from ..scan import INBOUND, MODES, read
 from .captures import Captures
@@ -197,7 +197,7 @@ class _Waiting:
     def __init__(self, judges: Sequence[Judge], enough: int) -> None:
         self._enough = enough
         self._highest = max(MODES[judge.distinct.mode] for judge in judges)
-        self._prefix6 = min(judge.distinct._prefix6 for judge in judges)
+        self._prefix6 = min(judge.distinct.prefix6_bytes for judge in judges)
         windows = [float(judge.filter.getFindTime()) for judge in judges]
         self._keep = 2 * max(windows) + 60.0  # then nothing remembers a source any more
         # What any judge takes for a repeat: the same, within the shortest of the windows.
@@ -225,7 +225,7 @@ class _Waiting:
             self._packets.move_to_end(source)
         waiting.samples.append(sample)
         self._size += 1
-        key = (packet[2:], packet.rank, _selectors(sample.record[2]))
+        key = (packet[2:], packet.rank, selectors(sample.record[2]))
         last = waiting.seen.get(key)
         if self._all_count or last is None or abs(sample.time - last) >= self._window:
             waiting.count += 1
@@ -292,7 +292,9 @@ class Run:
         self._sampled = 0
         fewest = min(int(judge.filter.getMaxRetry()) for judge in judges)
         enough = (fewest + 1) // 2 if close else fewest
-        everything = any(judge.needs_all or judge.distinct._wanted != INBOUND for judge in judges)
+        everything = any(
+            judge.needs_all or judge.distinct.directions != INBOUND for judge in judges
+        )
         self._waiting = None if everything or enough < 2 else _Waiting(judges, enough)
 
     def read(self, captures: Captures, report: Callable[[int], None] = lambda _: None) -> None:

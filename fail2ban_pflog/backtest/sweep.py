@@ -166,16 +166,16 @@ def _share(judges: Iterable[Judge]) -> None:
     matches: dict[Any, _SharedMatch] = {}
     for judge in judges:
         filter_: Any = judge.filter
-        filter_._lines._formatters = formatters
-        filter_._lines._stamps = stamps
-        directions = judge.distinct._wanted
-        judge.distinct._wanted = wanted.setdefault(directions, directions)
+        filter_.lines.formatters = formatters
+        filter_.lines.stamps = stamps
+        directions = judge.distinct.directions
+        judge.distinct.directions = wanted.setdefault(directions, directions)
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),
             tuple(filter_.getIgnoreRegex()),
             filter_.getUseDns(),
-            filter_._options.prefix6,
+            filter_.options.prefix6,
             tuple(map(str, filter_.getIgnoreIP())),
         )
         # A filter that joins several lines depends on those it was given before.

@@ -189,6 +189,7 @@ class FilterPflog(FileFilter):
         self._files: dict[str, _File] = {}
         self._live: Optional[LiveSource] = None
         self._overlap = Overlap()
+        self._saved_session: object = None
         self.matches: Optional[Callable[[bytes], bool]] = None
         self.problem = ""
         self.options = Options()
@@ -348,10 +349,35 @@ class FilterPflog(FileFilter):
                 kernel_filter=KERNEL_FILTER[options.mode] if options.direction == "in" else "",
                 buffer_size=options.buffer,
             )
+            self._restore_session()
         elif not wanted and self._live is not None:
             self._live.close()
             self._live = None
             self._overlap.live_ended()
+
+    def _session_marks(self) -> list[_Place]:
+        """The last time of listening, as places that fail2ban's database can keep."""
+        ends = self._overlap.session or ((0, 0), (0, 0))
+        interface = self.options.interface or "pflog0"
+        return [
+            _Place(f"{interface} {name}", "listening", seconds * 1_000_000 + microseconds)
+            for name, (seconds, microseconds) in zip(("from", "to"), ends)
+        ]
+
+    def _restore_session(self) -> None:
+        """Recall what was told live before a restart: the file has it as well, later."""
+        database = self.jail.database
+        if database is not None:
+            begin, end = (database.addLog(self.jail, mark) for mark in self._session_marks())
+            if begin and end:
+                self._overlap.restore(divmod(begin, 1_000_000), divmod(end, 1_000_000))
+
+    def _save_session(self) -> None:
+        session, database = self._overlap.session, self.jail.database
+        if session != self._saved_session and database is not None:
+            self._saved_session = session
+            for mark in self._session_marks():
+                database.updateLog(self.jail, mark)
 
     def stop(self) -> None:
         """Ask the thread to end; it notices within POLL seconds."""
@@ -365,6 +391,7 @@ class FilterPflog(FileFilter):
             for path in self.getLogPaths():
                 self.delLogPath(path)
             if self._live is not None:
+                self._save_session()
                 self._live.close()
 
     afterStop = onStop  # 1.1 calls it so
@@ -462,6 +489,8 @@ class FilterPflog(FileFilter):
             self._next_save = now + SAVE_EVERY
             for file in self._followed():
                 file.save()
+            if self._live is not None:
+                self._save_session()
 
     def _listen_for_silence(self, busy: bool) -> None:
         """Warn once when no packet comes for ``silence`` seconds, and tell when it is over."""

@@ -412,6 +412,26 @@ def test_file_and_interface_together(server: MakeServer, namespace: str, savefil
     assert f2b.bans() == []
 
 
+def test_what_was_told_live_is_not_told_again_after_a_restart(
+    server: MakeServer, namespace: str, savefile: Path
+) -> None:
+    """What pflogd flushes after a restart, but was told live before it, counts no more."""
+    pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
+    f2b = live_server(server, jail(savefile, "pflog[interface=pflog9]"), namespace)
+    wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening")
+    inject(namespace, [syn(SCANNER, 1)])
+    wait_for(lambda: f2b.status("pflog")["Total failed"] == "1", "the first live packet")
+    between = time.time()
+    inject(namespace, [syn(SCANNER, 2)])
+    wait_for(lambda: f2b.status("pflog")["Total failed"] == "2", "the second live packet")
+    f2b.stop()
+    append(savefile, scan(SCANNER, range(1, 3), between, gap=0))
+    f2b.start("ip", "netns", "exec", namespace)
+    append(savefile, scan(CLIENT, range(1, 4), time.time()))
+    wait_for(lambda: f2b.status("pflog")["Total failed"] == "3", "the new packets")
+    assert "2 seen by file and interface" in f2b.status("pflog")["Packets"]
+
+
 def test_wrong_interface(server: MakeServer, namespace: str, tmp_path: Path) -> None:
     """An interface that is not pf's is refused with its link type; other jails run."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")

@@ -9,6 +9,7 @@ has for itself, so a swept setting comes to the same bans as it does alone.
 
 from __future__ import annotations
 
+import gc
 import itertools
 import logging
 import math
@@ -34,6 +35,10 @@ from .run import Result, Run, Trust
 from .terminal import Progress
 
 __all__ = ["Outcome", "Sweep", "best", "combinations", "document", "missed", "run_sweep"]
+
+COLLECT = (100_000, 50, 100)
+"""When a process looks for cycles among its objects: seldom, for it keeps a great many that
+are in none (ports, tickets), and by default would walk over all of them again and again."""
 
 MAX_SETTINGS = 10_000
 """More combinations are a slip: each has counters of its own."""
@@ -309,6 +314,7 @@ def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells by ``stop``
     quiet()
+    gc.set_threshold(*COLLECT)
 
     def report(*progress: int) -> None:
         if stop.is_set():

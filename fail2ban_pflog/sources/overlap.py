@@ -66,6 +66,17 @@ class Overlap:
         self._live_to = max(self._live_to, records[-1][:2])
         return records[skip:]
 
+    @property
+    def session(self) -> Optional[tuple[Time, Time]]:
+        """Times of the first and the newest packet of the last time of listening."""
+        if self._live_from is not None:
+            return self._live_from, self._live_to
+        return self._sessions[-1] if self._sessions else None
+
+    def restore(self, begin: Time, end: Time) -> None:
+        """Remember a time of listening from before a restart."""
+        self._sessions.append((begin, end))
+
     def live_ended(self) -> None:
         """The interface is gone: from its last packet on the file is delivered again."""
         if self._live_from is not None:

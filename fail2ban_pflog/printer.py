@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Callable, Optional
+from typing import BinaryIO, Callable, Optional, cast
 
 from .errors import PflogError
 from .formatter import Formatter
@@ -44,7 +44,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "files",
         metavar="FILE",
         nargs="+",
-        help="a savefile, or - for standard input, which is followed while it grows",
+        help="a savefile, also compressed (.gz .bz2 .xz .zst), or - for standard input, "
+        "which is followed while it grows",
     )
     parser.set_defaults(run=_run)
 
@@ -91,12 +92,16 @@ def _print_file(name: str, as_json: bool, matches: Optional[Callable[[bytes], bo
     except BrokenPipeError:
         raise
     except OSError as error:
-        _complain(f"{name}: {error.strerror}")
+        _complain(f"{name}: {error.strerror or error}")
         return 1
     return 0
 
 
 def _open(name: str) -> BinaryIO:
+    if name != "-" and Path(name).is_file():
+        from .sources.compressed import decompressed  # late: few captures need it
+
+        return cast(BinaryIO, decompressed(Path(name).open("rb")))
     # Unbuffered: a read returns what a pipe holds, not only a full piece.
     return os.fdopen(os.dup(0), "rb", buffering=0) if name == "-" else Path(name).open("rb", 0)
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -48,6 +52,23 @@ def test_dates_as_tcpdump(capsys: pytest.CaptureFixture[str]) -> None:
     command = [oracle.TCPDUMP, "-tttt", "-e", "-n", "-r", str(CAPTURE)]
     theirs = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
     assert ours == [line[:26] for line in theirs.splitlines() if line[:2] == "20"]
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, gzip.compress, lzma.compress])
+def test_compressed_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], compress: Callable[[bytes], bytes]
+) -> None:
+    """A rotated file prints as it did before; one that is cut is named."""
+    path = tmp_path / "pflog.0"
+    data = compress(CAPTURE.read_bytes())
+    path.write_bytes(data)
+    assert main(["print", str(CAPTURE)]) == 0
+    plain = capsys.readouterr().out
+    assert main(["print", str(path)]) == 0
+    assert capsys.readouterr().out == plain
+    path.write_bytes(data[: len(data) // 2])
+    assert main(["print", str(path)]) == 1
+    assert str(path) in capsys.readouterr().err
 
 
 def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -109,6 +109,14 @@ class Pflogd:
             bufsize=0,
         )
 
+    def end(self) -> None:
+        """Kill the program, if it still runs."""
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
     def ready(self) -> Pflogd:
         """Wait until the worker reads; returns itself."""
         wait_for(self.status, f"a status; it said {self.said()}")

@@ -50,11 +50,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield make
     for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
-        if each.process.stdin is not None:
-            each.process.stdin.close()
+        each.end()
 
 
 # -- lines ---------------------------------------------------------------------------------

@@ -44,9 +44,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
     yield make
     for each in started:
-        if each.process.poll() is None:
-            each.process.kill()
-            each.process.wait()
+        each.end()
 
 
 class Tcpdump:

@@ -16,6 +16,7 @@ import select
 import stat
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -59,7 +60,7 @@ SNAPLEN = 65535
 """Bytes per packet that tcpdump takes: OpenBSD's default cuts TCP options."""
 
 
-class Feed:
+class Feed(ABC):
     """What all feeds have.
 
     state: what it is doing, in words.
@@ -76,16 +77,16 @@ class Feed:
         self.state = f"opening {options.source}"
         self.missed = 0
 
+    @abstractmethod
     async def run(self) -> int:
         """Deliver records until the end; returns DONE, FAILED or RETRY."""
-        raise NotImplementedError
 
     def stop(self) -> None:
         """Make ``run`` deliver what was read and return."""
         self._stopping = True
         self._wake.set()
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 -- a feed that keeps nothing open has nothing to do
         """Let go of everything that is open."""
 
     async def _wait(self, seconds: float, fd: Optional[int] = None) -> None:

@@ -56,6 +56,14 @@ def syn(source: str, port: int, number: int = 0, target: str = "10.99.0.2", **he
     return pflog_header(**header) + ip + tcp
 
 
+def syn6(source: str, port: int, target: str = "2001:db8:ffff::2") -> bytes:
+    """The same over IPv6."""
+    tcp = struct.pack(">HHIIBBHHH", 40000, port, 0, 0, 5 << 4, 2, 1024, 0, 0)
+    ip = struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64)
+    ip += socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, target)
+    return pflog_header(family=28) + ip + tcp
+
+
 def record(seconds: float, frame: bytes, order: str = "<") -> bytes:
     whole, micros = divmod(round(seconds * 1_000_000), 1_000_000)
     return struct.pack(order + "IIII", whole, micros, len(frame), len(frame)) + frame

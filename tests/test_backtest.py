@@ -20,11 +20,11 @@ import pytest
 
 from fail2ban_pflog.errors import PflogError
 from tests.f2b import Server, wait_for
-from tests.pflogs import DATA, record, savefile_header, shifted, syn
+from tests.pflogs import DATA, record, savefile_header, shifted, syn, syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest import jails, judge, report, run, sweep
+from fail2ban_pflog.backtest import family, jails, judge, report, run, sweep
 from fail2ban_pflog.backtest.captures import Captures
 from fail2ban_pflog.backtest.pcapng import PcapngDecoder
 from fail2ban_pflog.cli import main
@@ -112,6 +112,21 @@ def test_ban_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bans[1]["seconds"] > bans[0]["seconds"] == 60
 
 
+@pytest.mark.parametrize(("offset", "longer"), [(-190, False), (-170, True)])
+def test_old_bans_are_forgotten_by_the_hour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], offset: int, longer: bool
+) -> None:
+    """What the database forgets a day and three times the ban later does not depend on when
+    it is asked next."""
+    hour = BEGIN // 3600 * 3600
+    records = scan_records(SCANNER, range(1, 6), hour + offset)
+    records += scan_records(SCANNER, range(1, 6), hour + 86_400 + 60)
+    path = write(tmp_path / "pflog", records)
+    settings = ["maxretry=5", "bantime=60", "bantime.increment=true"]
+    first, second = result(capsys, "--set", *settings, "--", path)["bans"]
+    assert (second["seconds"] > first["seconds"]) == longer
+
+
 def test_same_bans_as_a_server(
     tmp_path: Path, server: Callable[..., Server], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,17 +164,7 @@ def moment(text: str) -> float:
 
 def test_waiting_changes_no_verdict(tmp_path: Path) -> None:
     """Packets of sources that cannot be banned yet may wait: bans stay the same, to the packet."""
-    rnd = random.Random(3)
-    records = []
-    for number in range(300):
-        source = f"203.0.113.{number % 250}" if number % 3 else f"198.51.100.{number % 250}"
-        gap = rnd.choice((0.1, 5, 61, 290, 700))
-        begin = BEGIN + rnd.uniform(0, 20_000)
-        records += [
-            (begin + index * gap, syn(source, rnd.choice((22, 23, 25, 80 + index))))
-            for index in range(rnd.randrange(1, 30))
-        ]
-    path = str(write(tmp_path / "many", records))
+    path = str(write(tmp_path / "many", many_sources(300, 20_000)))
     found = []
     for waits in (True, False):
         configuration = jails.Configuration(CONFIG)
@@ -174,6 +179,32 @@ def test_waiting_changes_no_verdict(tmp_path: Path) -> None:
         found.append((bans, outcome.prevented, outcome.close))
     assert len(found[0][0]) > 20
     assert found[0] == found[1]
+
+
+def test_waiting_forgets_nothing_early(tmp_path: Path) -> None:
+    """A port that the distinct table still knows is a repeat, however few packets came before."""
+    records = [(BEGIN, syn(SCANNER, 22))]
+    records += scan_records(SCANNER, range(22, 27), BEGIN + 800)  # after 2.7 times findtime
+    records += [(BEGIN + index / 20, syn(RETRY, 25)) for index in range(16_000)]
+    path = str(write(tmp_path / "slow", records))
+    settings = {"maxretry": "5", "findtime": "5m"}
+    one = judge.Judge(jails.Configuration(CONFIG).load("pflog", settings))
+    run.Run([one]).read(Captures([path], pytest.fail))
+    assert [(close.source, close.reached) for close in one.close] == [(SCANNER, 4)]
+
+
+def many_sources(count: int, span: float) -> list[tuple[float, bytes]]:
+    """Packets to few and many ports, at all gaps that findtime and the distinct table know."""
+    rnd = random.Random(3)
+    records = []
+    for number in range(count):
+        source = f"203.0.113.{number % 250}" if number % 3 else f"198.51.100.{number % 250}"
+        gaps = rnd.choice(((0.1,), (5,), (61,), (290,), (700,), (0.1, 5, 290, 700, 950)))
+        when = BEGIN + rnd.uniform(0, span)
+        for index in range(rnd.randrange(1, 30)):
+            records.append((when, syn(source, rnd.choice((22, 23, 25, 80 + index)))))
+            when += rnd.choice(gaps)
+    return records
 
 
 def test_no_bystander_is_banned(capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,6 +417,86 @@ def test_sweep_agrees_with_single_runs(capture: Path, capsys: pytest.CaptureFixt
         alone = result(capsys, "--set", *words, "--", *paths)
         assert each["banned"] == list(dict.fromkeys(ban["source"] for ban in alone["bans"]))
         assert each["prevented"] == alone["prevented"]
+
+
+def test_family_is_as_each_alone(tmp_path: Path) -> None:
+    """Jails that differ in maxretry alone are counted as one, and each comes to the bans that
+    it comes to by itself: first ones, later and longer ones, over days."""
+    path = str(write(tmp_path / "days", many_sources(800, 90_000)))
+    common = {"bantime": "200", "bantime.increment": "true", "bantime.maxtime": "1h"}
+    settings = [
+        {**common, "maxretry": maxretry, "findtime": findtime}
+        for maxretry in ("7", "1", "4")
+        for findtime in ("1m", "10m")
+    ]
+    configuration = jails.Configuration(CONFIG)
+
+    def load() -> list[judge.Judge]:
+        return [judge.Judge(configuration.load("pflog", each), evidence=False) for each in settings]
+
+    def bans(judge_: judge.Judge) -> list[tuple[object, ...]]:
+        return [
+            (ban.source, ban.number, ban.time, ban.end, ban.first, ban.packets, ban.prevented)
+            for ban in judge_.bans
+        ]
+
+    together = load()
+    feeds = family.families(configuration, "pflog", settings, together)
+    assert len(feeds) == 2
+    assert all(isinstance(feed, family.Family) for feed in feeds)
+    run.Run(together, feeds, close=False).read(Captures([path], pytest.fail))
+    for mine, alone in zip(together, load()):
+        run.Run([alone], close=False).read(Captures([path], pytest.fail))
+        assert len(bans(alone)) > 50
+        assert max(ban.number for ban in alone.bans) > 1
+        assert bans(mine) == bans(alone)
+
+
+def test_family_of_networks(tmp_path: Path) -> None:
+    """What bans the network of a source is one source to the family, too."""
+    records = [
+        (BEGIN + index, syn6(f"2001:db8:{index % 3}:1::{index:x}", index + 1))
+        for index in range(200)
+    ]
+    path = str(write(tmp_path / "networks", records))
+    settings = [
+        {"maxretry": maxretry, "backend": "pflog[prefix6=64]", "bantime": "20"}
+        for maxretry in ("5", "10", "40")
+    ]
+    configuration = jails.Configuration(CONFIG)
+    together = [judge.Judge(configuration.load("pflog", each)) for each in settings]
+    feeds = family.families(configuration, "pflog", settings, together)
+    run.Run(together, feeds).read(Captures([path], pytest.fail))
+    for each, mine in zip(settings, together):
+        alone = judge.Judge(configuration.load("pflog", each))
+        run.Run([alone]).read(Captures([path], pytest.fail))
+        assert [(ban.source, ban.time) for ban in mine.bans] == [
+            (ban.source, ban.time) for ban in alone.bans
+        ]
+        assert {ban.source for ban in mine.bans} == {
+            f"2001:db8:{index}:1::/64" for index in range(3)
+        }
+        assert mine.prevented == alone.prevented
+
+
+def test_no_family_where_maxretry_shows() -> None:
+    """A jail with another option that is made of maxretry is judged by itself."""
+    configuration = jails.Configuration(CONFIG)
+    settings = [{"maxretry": maxretry, "findtime": "%(maxretry)sm"} for maxretry in ("5", "10")]
+    judges = [judge.Judge(configuration.load("pflog", each)) for each in settings]
+    assert family.families(configuration, "pflog", settings, judges) == judges
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 5])
+def test_shares_keep_families_together(jobs: int) -> None:
+    """Every setting is in one share, and few families are in two."""
+    settings = sweep.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
+    parts = sweep.shares(settings, jobs)
+    assert sorted(index for part in parts for index in part) == list(range(20))
+    held = [
+        {(settings[index]["findtime"], settings[index]["mode"]) for index in part} for part in parts
+    ]
+    assert sum(map(len, held)) <= 4 + jobs - 1
 
 
 def test_sweep_marks_what_trusts(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:

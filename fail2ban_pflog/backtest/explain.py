@@ -157,7 +157,7 @@ class Explainer:
         if self._ignored:
             steps.append(f"ignored: {', '.join(self._ignored)}")
             return steps, "not counted"
-        retries = self._judge.filter.getMaxRetry()
+        retries = self._judge.maxretry
         steps.append(
             f"counter: {self._attempts} of {retries} within "
             f"{duration(self._judge.filter.getFindTime())}"

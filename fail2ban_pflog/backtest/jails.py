@@ -19,6 +19,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
+from weakref import WeakKeyDictionary
 
 from fail2ban import helpers
 from fail2ban.client.fail2banreader import Fail2banReader
@@ -28,7 +29,7 @@ from fail2ban.server.ipdns import IPAddr
 from fail2ban.server.mytime import MyTime
 from fail2ban.server.observer import Observers, ObserverThread
 from fail2ban.server.server import Server
-from fail2ban.server.ticket import BanTicket
+from fail2ban.server.ticket import BanTicket, FailTicket
 
 from ..backend import FilterPflog, register
 
@@ -36,9 +37,10 @@ __all__ = [
     "BanTicket",
     "Configuration",
     "ConfigurationError",
+    "FailTicket",
     "JailInfo",
     "find_configuration",
-    "new_observer",
+    "observer",
     "seconds",
     "set_time",
 ]
@@ -175,6 +177,20 @@ class Configuration:
             raise ConfigurationError(f"jail {name}: {problem}")
         return jail
 
+    def but_maxretry(self, name: str, settings: Mapping[str, str]) -> str:
+        """What makes the jail, without its maxretry: equal for jails that only differ in that.
+
+        Without its maxmatches as well, which follows maxretry and makes no verdict.
+        Raises ConfigurationError.
+        """
+        return repr(
+            [
+                command
+                for command in self._commands(name, settings)
+                if command[2:3] not in (["maxretry"], ["maxmatches"])
+            ]
+        )
+
     def _commands(self, name: str, settings: Mapping[str, str]) -> list[list[Any]]:
         names = [jail.name for jail in self.jails()]
         if name not in names:
@@ -295,11 +311,15 @@ def seconds(text: str) -> float:
 
 
 class _Observer(ObserverThread):  # type: ignore[misc] # fail2ban has no types
-    """fail2ban's observer (it makes bans of known sources longer), at once in one thread."""
+    """fail2ban's observer (it makes bans of known sources longer), at once in one thread.
+
+    There is one for all jails, as in a server.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self._known: set[str] = set()  # sources that were ever banned
+        # Jail -> the sources that it ever banned.
+        self._known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
 
     def add(self, *event: Any) -> None:
         """Do at once what a server does in another thread."""
@@ -307,21 +327,23 @@ class _Observer(ObserverThread):  # type: ignore[misc] # fail2ban has no types
 
     def failureFound(self, *event: Any) -> None:  # noqa: N802 -- fail2ban's name
         """Ask the database only for sources that it can know."""
-        if str(event[-1].getID()) in self._known:
+        jail, ticket = event[-2:]
+        if str(ticket.getID()) in self._known.get(jail, ()):
             super().failureFound(*event)
 
-    def banFound(self, ticket: Any, *event: Any) -> None:  # noqa: N802 -- fail2ban's name
+    def banFound(self, ticket: Any, jail: Any, time: float) -> None:  # noqa: N802 -- fail2ban's
         """Make a ban longer, and write it down."""
-        super().banFound(ticket, *event)
-        self._known.add(str(ticket.getID()))
+        super().banFound(ticket, jail, time)
+        self._known.setdefault(jail, set()).add(str(ticket.getID()))
 
     def add_timer(self, starttime: float, *event: Any) -> None:
         """Later the observer would only tell actions that a ban was prolonged."""
 
 
-def new_observer() -> Any:
-    """Put an observer in place that works at once, and return it."""
-    Observers.Main = _Observer()
+def observer() -> Any:
+    """fail2ban's observer; puts one in place that works at once."""
+    if not isinstance(Observers.Main, _Observer):
+        Observers.Main = _Observer()
     return Observers.Main
 
 

@@ -19,14 +19,15 @@ from __future__ import annotations
 import math
 import socket
 from collections import OrderedDict
-from typing import Any, NamedTuple, Optional
+from collections.abc import Mapping
+from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from ..errors import PflogError
 from ..formatter import Formatter
 from ..header import AF_INET
 from ..savefile import Record
 from ..scan import read
-from .jails import BanTicket, end_of_ban, filter_of, new_observer
+from .jails import BanTicket, FailTicket, end_of_ban, filter_of, observer, set_time
 
 __all__ = ["Ban", "Close", "Judge", "port_of", "source_of"]
 
@@ -46,6 +47,9 @@ CLEAN_ALL_EVERY = 60.0
 
 PURGE_EVERY = 3600.0
 """Seconds after which a server forgets old bans in its database."""
+
+
+_T = TypeVar("_T")
 
 
 class Ban:
@@ -110,33 +114,43 @@ class Judge:
     """Feeds a jail.
 
     jail: from ``Configuration.load``.
+    evidence: whether bans are to hold their ports and lines.
 
+    maxretry: the jail's.
     prevented: how many packets would not have been logged.
     bans: in the order in which they began.
+    on_failure: called with each failure's ticket and the count that it made.
     """
 
-    def __init__(self, jail: Any) -> None:
+    def __init__(self, jail: Any, evidence: bool = True) -> None:
         self.jail = jail
         self.filter = filter_of(jail)
+        self.maxretry = int(self.filter.getMaxRetry())
         self.prevented = 0
         self.bans: list[Ban] = []
+        self.on_failure: Optional[Callable[[Any, int], None]] = None
+        self._evidence = evidence
+        if not evidence:
+            self.filter.failManager.maxMatches = 0
         self.distinct = self.filter.lines.distinct
         self._line = self.filter.lines.line
         self._matches = self.filter.matches
         self._count = self.filter.processLineAndAdd
-        self._observer = new_observer() if jail.getBanTimeExtra("increment") else None
+        self._observer = observer() if jail.getBanTimeExtra("increment") else None
         self._banned: dict[Any, Ban] = {}  # source as bytes, or a network
         self._networks: set[tuple[int, int]] = set()  # (bytes of an address, prefix length)
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
         self._frame, self._number = b"", 0
         self._next_unban = math.inf
         self._next_clean = -math.inf
-        self._next_purge = -math.inf
+        self._next_purge = math.inf if self._observer is None else -math.inf
         if not self.filter.ignoreCommand and self.filter.ignoreCache is None:
             _remember_strangers(self.filter)
-        self._add_failure = self.filter.failManager.addFailure
+        manager = self.filter.failManager
+        self._add_failure, self._clean_counters = manager.addFailure, manager.cleanup
         # Where fail2ban's threads would take over, the simulation does.
-        self.filter.failManager.addFailure = self._failure
+        manager.addFailure = self._failure
+        manager.cleanup = lambda now: self._clean_counters(now - now % CLEAN_EVERY)
         jail.putFailTicket = self._ban
         jail.isAlive = lambda: True
 
@@ -170,7 +184,7 @@ class Judge:
     @property
     def close(self) -> list[Close]:
         """The sources that came to half of maxretry, but to no ban; the closest first."""
-        half = max(2, self.filter.getMaxRetry() / 2)
+        half = max(2, self.maxretry / 2)
         found = [
             Close(source, tracked.count, sorted(tracked.ports))
             for source, tracked in self._tracked.items()
@@ -192,9 +206,7 @@ class Judge:
             return None
         if time > self._next_unban:
             self._unban(time)
-        ban = self._banned.get(source)
-        if ban is None and self._networks:
-            ban = self._network_ban(source)
+        ban: Optional[Ban] = self.find(self._banned, source)
         if ban is not None:
             self.prevented += 1
             ban.prevented += 1
@@ -227,10 +239,25 @@ class Judge:
         if not observed:
             if attempts == 1:  # fail2ban has forgotten what came before
                 tracked.first, tracked.ports = time, {}
-            port = port_of(self._frame)
-            if port is not None and len(tracked.ports) < MAX_PORTS:
-                tracked.ports[port] = None
+            if self._evidence:
+                port = port_of(self._frame)
+                if port is not None and len(tracked.ports) < MAX_PORTS:
+                    tracked.ports[port] = None
+        if self.on_failure is not None:
+            self.on_failure(ticket, attempts)
         return attempts
+
+    def take_over(self, other: Judge, ticket: Any, attempts: int) -> None:
+        """Ban a source for what ``other`` counted of it, ``ticket`` being the last of that."""
+        source = str(ticket.getID())
+        theirs = other._tracked[source]
+        self._tracked[source] = _Tracked(theirs.first)
+        if len(self._tracked) > MAX_TRACKED:
+            self._tracked.popitem(last=False)
+        self._number = other._number
+        data = {**ticket.getData(), "failures": attempts}
+        self._add_failure(FailTicket(ticket.getID(), theirs.last, data=data))
+        self.filter.performBan(ticket.getID())
 
     def _ban(self, ticket: Any) -> None:
         """Ban, as the thread of the jail's actions does."""
@@ -250,28 +277,40 @@ class Judge:
         ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
         ban.lines = ticket.getMatches()
         self.bans.append(ban)
-        self._banned[self._key(ticket)] = ban
+        self._banned[self.key(ticket)] = ban
         self._next_unban = min(self._next_unban, ban.end)
 
     def _unban(self, time: float) -> None:
         """Lift the bans that are over, as the thread of the jail's actions does."""
         for ticket in self.jail.actions.banManager.unBanList(time):
-            self._banned.pop(self._key(ticket), None)
+            self._banned.pop(self.key(ticket), None)
         self._next_unban = min((ban.end for ban in self._banned.values()), default=math.inf)
 
     def _clean(self, time: float) -> None:
         """Clean up, as the threads of filter and observer do."""
-        self._next_clean = time + CLEAN_ALL_EVERY
-        self.filter.performSvc(force=True)
-        if self._observer is not None and time >= self._next_purge:
-            self._next_purge = time + PURGE_EVERY
+        self.filter.failManager.cleanup(time)
+        if time >= self._next_purge:
+            due = time - time % PURGE_EVERY
+            self._next_purge = due + PURGE_EVERY
+            set_time(due)
             self.jail.database.purge()
+            set_time(time)
+        self._next_clean = min(time + CLEAN_ALL_EVERY, self._next_purge)
 
     # -- sources that fail2ban bans as networks ----------------------------------------
 
-    def _key(self, ticket: Any) -> Any:
-        """What the packets of a ticket's source are found by."""
+    def key(self, ticket: Any) -> Any:
+        """What the packets of a ticket's source are found by, with ``find``."""
         return self._address_key(ticket.getIP())
+
+    def find(self, mapping: Mapping[Any, _T], source: bytes) -> Optional[_T]:
+        """What ``mapping`` has for a source, or for the network that is banned for it."""
+        found = mapping.get(source)
+        if found is None and self._networks:
+            for size, length in self._networks:
+                if size == len(source) and (found := mapping.get(_network(source, length))):
+                    return found
+        return found
 
     def _address_key(self, address: Any) -> Any:
         if not address.isValid:
@@ -282,12 +321,6 @@ class Judge:
         packed = socket.inet_pton(address.family, network)
         self._networks.add((len(packed), int(length)))
         return _network(packed, int(length))
-
-    def _network_ban(self, source: bytes) -> Optional[Ban]:
-        for size, length in self._networks:
-            if size == len(source) and (ban := self._banned.get(_network(source, length))):
-                return ban
-        return None
 
 
 def _remember_strangers(filter_: Any) -> None:

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Callable, NamedTuple, Optional, Protocol, Union
 
 from ..distinct import Distinct, selectors
 from ..savefile import Record
@@ -199,7 +199,8 @@ class _Waiting:
         self._highest = max(MODES[judge.distinct.mode] for judge in judges)
         self._prefix6 = min(judge.distinct.prefix6_bytes for judge in judges)
         windows = [float(judge.filter.getFindTime()) for judge in judges]
-        self._keep = 2 * max(windows) + 60.0  # then nothing remembers a source any more
+        # Then nothing remembers a source any more: neither its ports nor its failures.
+        self._keep = Distinct.REMEMBER * max(windows) + 60.0
         # What any judge takes for a repeat: the same, within the shortest of the windows.
         self._window = Distinct.REMEMBER * min(windows)
         self._all_count = any(judge.distinct.what == "none" for judge in judges)
@@ -275,22 +276,42 @@ class Sample(NamedTuple):
     number: int
 
 
+class Feed(Protocol):
+    """What takes packets: a judge, or some that are judged as one."""
+
+    def blames_source(self, record: Record, byteorder: str) -> bool:
+        """As ``Judge.blames_source``."""
+
+    def packet(
+        self, record: Record, byteorder: str, time: float, source: bytes, number: int
+    ) -> Optional[Ban]:
+        """As ``Judge.packet``."""
+
+
 class Run:
     """One pass over captures, by one or several judges.
 
+    feeds: what feeds the judges, where they do not do it themselves.
     survey: whether to gather what the plots need.
     close: whether the sources that came close are wanted.
     packets: how many were read so far.
     """
 
-    def __init__(self, judges: Sequence[Judge], survey: bool = False, close: bool = True) -> None:
+    def __init__(
+        self,
+        judges: Sequence[Judge],
+        feeds: Optional[Sequence[Feed]] = None,
+        survey: bool = False,
+        close: bool = True,
+    ) -> None:
         self.judges = judges
+        self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
         self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
         self._sources: set[bytes] = set()
         self._begin, self._end = math.inf, 0.0
         self._sampled = 0
-        fewest = min(int(judge.filter.getMaxRetry()) for judge in judges)
+        fewest = min(judge.maxretry for judge in judges)
         enough = (fewest + 1) // 2 if close else fewest
         everything = any(
             judge.needs_all or judge.distinct.directions != INBOUND for judge in judges
@@ -335,14 +356,14 @@ class Run:
                 self._judge(samples)
 
     def _judge(self, samples: Sequence[Sample]) -> Sequence[bool]:
-        """Let all judges judge packets; returns who of them prevents the last one."""
+        """Feed packets; returns which of the feeds prevent the last one."""
         prevented: Sequence[bool] = ()
         for record, byteorder, time, number in samples:
             source = source_of(record[2])
             set_time(time)
             prevented = [
-                judge.packet(record, byteorder, time, source, number) is not None
-                for judge in self.judges
+                feed.packet(record, byteorder, time, source, number) is not None
+                for feed in self._feeds
             ]
         return prevented
 
@@ -356,7 +377,7 @@ class Run:
         """Look whether the filters blame the source: or else no packet may wait."""
         some = records[: SAMPLED - self._sampled]
         self._sampled += len(some)
-        if all(judge.blames_source(record, byteorder) for judge in self.judges for record in some):
+        if all(feed.blames_source(record, byteorder) for feed in self._feeds for record in some):
             return
         if self.packets:
             raise ConfigurationError("the jail's filter blames now the source, now others")
@@ -372,7 +393,7 @@ class Run:
         banned = dict.fromkeys(ban.source for ban in judge.bans)
         return Result(
             jail=judge.jail.name,
-            maxretry=int(judge.filter.getMaxRetry()),
+            maxretry=judge.maxretry,
             findtime=float(judge.filter.getFindTime()),
             bantime=float(judge.jail.actions.getBanTime()),
             packets=self.packets,

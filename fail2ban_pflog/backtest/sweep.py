@@ -28,6 +28,7 @@ from ..formatter import Formatter
 from ..scan import read
 from ..stamps import Stamps
 from .captures import STDIN, Captures
+from .family import Family, families
 from .jails import Configuration, ConfigurationError
 from .judge import Judge
 from .report import Document, Row, Table, duration
@@ -197,9 +198,12 @@ def _judge(
     """Judge all settings; returns their outcomes, how many captures were bad, and whether
     it was interrupted."""
     configuration = Configuration(sweep.config)
-    judges = [Judge(configuration.load(sweep.jail, each)) for each in sweep.settings]
-    run = Run(judges, close=False)
-    _share(run.judges)
+    judges = [
+        Judge(configuration.load(sweep.jail, each), evidence=False) for each in sweep.settings
+    ]
+    feeds = families(configuration, sweep.jail, sweep.settings, judges)
+    run = Run(judges, feeds, close=False)
+    _share([*judges, *(feed.lead for feed in feeds if isinstance(feed, Family))])
     captures = Captures(sweep.captures, tell)
     interrupted = False
     try:
@@ -252,23 +256,33 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
+def shares(settings: Sequence[dict[str, str]], jobs: int) -> list[list[int]]:
+    """Indexes of the settings for each process; those of a family stay together."""
+
+    def family(index: int) -> list[tuple[str, str]]:
+        return sorted(item for item in settings[index].items() if item[0] != "maxretry")
+
+    order = sorted(range(len(settings)), key=family)
+    bounds = [len(order) * job // jobs for job in range(jobs + 1)]
+    return [order[begin:end] for begin, end in zip(bounds, bounds[1:])]
+
+
 class _Workers:
-    """Processes that take every n-th setting each."""
+    """Processes that take a share of the settings each."""
 
     def __init__(
         self, sweep: Sweep, jobs: int, tell: Callable[[str], None], report: Progress
     ) -> None:
-        self._jobs = jobs
-        self._count = len(sweep.settings)
+        self._shares = shares(sweep.settings, jobs)
         self._tell = tell
         self._report = report
         context = multiprocessing.get_context("spawn")
         self._stop = context.Event()
         self._pipes: list[Connection] = []
         self._processes = []
-        for number in range(jobs):
+        for number, share in enumerate(self._shares):
             mine, its = context.Pipe(duplex=False)
-            part = sweep._replace(settings=sweep.settings[number::jobs])
+            part = sweep._replace(settings=[sweep.settings[index] for index in share])
             process = context.Process(
                 target=_work, args=(part, number == 0, its, self._stop), daemon=True
             )
@@ -278,7 +292,7 @@ class _Workers:
             self._processes.append(process)
 
     def run(self) -> tuple[list[Outcome], int, bool]:
-        outcomes: list[Optional[Outcome]] = [None] * self._count
+        outcomes: dict[int, Outcome] = {}
         bad, interrupted = 0, False
         left: dict[Any, int] = {pipe: number for number, pipe in enumerate(self._pipes)}
         while left:
@@ -290,13 +304,14 @@ class _Workers:
                     elif kind == "tell" and left[pipe] == 0:
                         self._tell(value)
                     elif kind == "done":
-                        outcomes[left.pop(pipe) :: self._jobs], bad, cut = value
+                        done, bad, cut = value
+                        outcomes.update(zip(self._shares[left.pop(pipe)], done))
                         interrupted = interrupted or cut
             except KeyboardInterrupt:
                 self._stop.set()
         for process in self._processes:
             process.join()
-        return [outcome for outcome in outcomes if outcome is not None], bad, interrupted
+        return [outcomes[index] for index in sorted(outcomes)], bad, interrupted
 
     @staticmethod
     def _receive(pipe: Any) -> tuple[str, Any]:

@@ -24,7 +24,7 @@ from tests.pflogs import DATA, record, savefile_header, shifted, syn, syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest import family, jails, judge, report, run, sweep
+from fail2ban_pflog.backtest import family, jails, judge, report, run, survey, sweep
 from fail2ban_pflog.backtest.captures import Captures
 from fail2ban_pflog.backtest.pcapng import PcapngDecoder
 from fail2ban_pflog.cli import main
@@ -367,12 +367,24 @@ def test_words() -> None:
     assert report.ranges([443, 21, 22, 23, 80]) == "21-23, 80, 443"
 
 
+def test_census() -> None:
+    """Sources are counted exactly, and when there are many, well enough in little memory."""
+    census = survey.Census()
+    for number in range(300_000):
+        census.add(struct.pack("!I", number))
+        census.add(struct.pack("!I", number // 2))
+        if number == survey.MAX_TOLD_APART - 1:
+            assert census.count == survey.MAX_TOLD_APART
+    assert census.count > survey.MAX_TOLD_APART
+    assert abs(census.count - 300_000) < 3_000
+
+
 def test_timeline_is_bounded() -> None:
     """A time line never holds more bars than it may, and loses nothing."""
-    line = run.Timeline()
+    line = survey.Timeline()
     for number in range(100_000):
         line.add(BEGIN + number * 7)
-    assert len(line.bins) <= run.MAX_BINS
+    assert len(line.bins) <= survey.MAX_BINS
     assert sum(line.bins.values()) == 100_000
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from .report import Document, Facts, Table
-from .run import Result, Survey
+from .run import Result
+from .survey import Survey
 
 __all__ = ["problem", "write", "write_page"]
 

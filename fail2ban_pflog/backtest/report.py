@@ -16,7 +16,8 @@ from datetime import datetime
 from typing import Any, NamedTuple, Union
 
 from .judge import Ban
-from .run import MAX_SOURCES, Result
+from .run import Result
+from .survey import MAX_TOLD_APART
 
 __all__ = [
     "Document",
@@ -133,7 +134,9 @@ def settings(result: Result) -> str:
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
-    sources = f"{result.sources:,}" + (" or more" if result.sources >= MAX_SOURCES else "")
+    sources = f"{result.sources:,}"
+    if result.sources > MAX_TOLD_APART:
+        sources = f"about {round(result.sources, -3):,}"
     banned = len(result.banned)
     bans = f"{len(result.bans):,}" + (f" of {banned:,} sources" if result.bans else "")
     facts = [

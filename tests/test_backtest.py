@@ -444,7 +444,10 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
     configuration = jails.Configuration(CONFIG)
 
     def load() -> list[judge.Judge]:
-        return [judge.Judge(configuration.load("pflog", each), evidence=False) for each in settings]
+        return [
+            judge.Judge(configuration.load("pflog", each), ports=False, lines=False)
+            for each in settings
+        ]
 
     def bans(judge_: judge.Judge) -> list[tuple[object, ...]]:
         return [

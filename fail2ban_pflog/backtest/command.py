@@ -190,7 +190,8 @@ def _backtest(arguments: argparse.Namespace) -> int:
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
     names = _jails(arguments, configuration)
-    judges = [Judge(configuration.load(name, _settings(arguments))) for name in names]
+    lines = arguments.verbose or arguments.json
+    judges = [Judge(configuration.load(name, _settings(arguments)), lines=lines) for name in names]
     run = Run(judges, survey=bool(arguments.plot or arguments.html))
     captures = Captures(arguments.captures, _tell)
     interrupted = False

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import math
 import socket
+from array import array
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
 from ..errors import PflogError
@@ -85,7 +86,7 @@ class Ban:
         self.first = time
         self.failures = 0
         self.packets = 0
-        self.ports: list[int] = []
+        self.ports: Sequence[int] = ()
         self.lines: list[str] = []
         self.prevented = 0
 
@@ -114,7 +115,7 @@ class Judge:
     """Feeds a jail.
 
     jail: from ``Configuration.load``.
-    evidence: whether bans are to hold their ports and lines.
+    ports, lines: whether bans are to hold these.
 
     maxretry: the jail's.
     prevented: how many packets would not have been logged.
@@ -122,15 +123,15 @@ class Judge:
     on_failure: called with each failure's ticket and the count that it made.
     """
 
-    def __init__(self, jail: Any, evidence: bool = True) -> None:
+    def __init__(self, jail: Any, ports: bool = True, lines: bool = True) -> None:
         self.jail = jail
         self.filter = filter_of(jail)
         self.maxretry = int(self.filter.getMaxRetry())
         self.prevented = 0
         self.bans: list[Ban] = []
         self.on_failure: Optional[Callable[[Any, int], None]] = None
-        self._evidence = evidence
-        if not evidence:
+        self._ports = ports
+        if not lines:
             self.filter.failManager.maxMatches = 0
         self.distinct = self.filter.lines.distinct
         self._line = self.filter.lines.line
@@ -239,7 +240,7 @@ class Judge:
         if not observed:
             if attempts == 1:  # fail2ban has forgotten what came before
                 tracked.first, tracked.ports = time, {}
-            if self._evidence:
+            if self._ports:
                 port = port_of(self._frame)
                 if port is not None and len(tracked.ports) < MAX_PORTS:
                     tracked.ports[port] = None
@@ -273,9 +274,10 @@ class Judge:
         tracked.bans += 1
         end = end_of_ban(ticket, self.jail)
         ban = Ban(source, tracked.bans, ticket.getTime(), math.inf if end is None else end)
-        ban.first, ban.ports = tracked.first, sorted(tracked.ports)
+        ban.first, ban.ports = tracked.first, array("H", sorted(tracked.ports))
+        tracked.ports = {}
         ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
-        ban.lines = ticket.getMatches()
+        ban.lines = ticket.getMatches() or []
         self.bans.append(ban)
         self._banned[self.key(ticket)] = ban
         self._next_unban = min(self._next_unban, ban.end)

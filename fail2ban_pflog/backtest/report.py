@@ -278,7 +278,7 @@ def _ban_dict(ban: Ban) -> dict[str, Any]:
         "tried": ban.failures,
         "delay": round(ban.time - ban.first, 6),
         "prevented": ban.prevented,
-        "ports": ban.ports,
+        "ports": list(ban.ports),
         "lines": ban.lines,
     }
 

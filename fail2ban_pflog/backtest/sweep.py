@@ -199,7 +199,8 @@ def _judge(
     it was interrupted."""
     configuration = Configuration(sweep.config)
     judges = [
-        Judge(configuration.load(sweep.jail, each), evidence=False) for each in sweep.settings
+        Judge(configuration.load(sweep.jail, each), ports=False, lines=False)
+        for each in sweep.settings
     ]
     feeds = families(configuration, sweep.jail, sweep.settings, judges)
     run = Run(judges, feeds, close=False)

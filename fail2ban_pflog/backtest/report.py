@@ -1,6 +1,6 @@
 """Results as a document: facts and tables, in words.
 
-A ``Document`` is what text, terminal and page have in common; ``text`` prints it plainly
+A ``Document`` is what text, terminal and page have in common; ``text`` sets it plainly
 in 80 columns.  ``as_json`` and ``as_csv`` hold the same for programs.
 """
 
@@ -11,8 +11,9 @@ import io
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from enum import Enum
 from typing import Any, NamedTuple, Union
 
 from .judge import Ban
@@ -23,12 +24,14 @@ __all__ = [
     "Document",
     "Facts",
     "Row",
+    "Style",
     "Table",
     "as_csv",
     "as_json",
     "duration",
     "jail_dict",
     "jail_document",
+    "lines",
     "ranges",
     "text",
 ]
@@ -196,21 +199,45 @@ def _close_table(result: Result) -> Table:
 # -- as text ----------------------------------------------------------------------------
 
 
+class Style(Enum):
+    """What a line of text is; a terminal may show it."""
+
+    PLAIN = "plain"
+    TITLE = "title"
+    HEAD = "head"
+    MARKED = "marked"
+    NOTE = "note"
+
+
+Line = tuple[Style, str]
+
+
 def text(document: Document) -> str:
     """The document in WIDTH columns; a long address may reach beyond."""
-    return "".join(line.rstrip() + "\n" for part in document for line in [*_part(part), ""])
+    return "".join(f"{line}\n" for _, line in lines(document))
 
 
-def _part(part: Union[Facts, Table, str]) -> list[str]:
+def lines(document: Document, width: int = WIDTH) -> Iterator[Line]:
+    """The document's lines, without line feeds, in ``width`` columns."""
+    for part in document:
+        for style, line in _part(part, width):
+            yield style, line.rstrip()
+        yield Style.PLAIN, ""
+
+
+def _part(part: Union[Facts, Table, str], width: int) -> Iterator[Line]:
     if isinstance(part, str):
-        return part.splitlines()
-    if isinstance(part, Facts):
-        width = max((len(name) for name, _ in part.facts), default=0)
-        return [part.title, *(f"  {name:<{width}}  {value}" for name, value in part.facts)]
-    return _table(part)
+        yield from ((Style.PLAIN, line) for line in part.splitlines())
+    elif isinstance(part, Facts):
+        yield Style.TITLE, part.title
+        longest = max((len(name) for name, _ in part.facts), default=0)
+        for name, value in part.facts:
+            yield Style.PLAIN, f"  {name:<{longest}}  {value}"
+    else:
+        yield from _table(part, width)
 
 
-def _table(table: Table) -> list[str]:
+def _table(table: Table, width: int) -> Iterator[Line]:
     heads = [name.strip() for name in table.columns]
     widths = [
         max(len(head), *(len(row.cells[index]) for row in table.rows), 0)
@@ -218,24 +245,29 @@ def _table(table: Table) -> list[str]:
     ]
     right = [name.endswith(" ") for name in table.columns]
     # Only the last column is free text: it is wrapped.
-    begin = 2 + sum(width + 2 for width in widths[:-1])
-    lines = [table.title, "  " + "  ".join(_cells(heads, widths, right))]
+    begin = 2 + sum(each + 2 for each in widths[:-1])
+    yield Style.TITLE, table.title
+    yield Style.HEAD, "  " + "  ".join(_cells(heads, widths, right))
     for row in table.rows:
         cells = list(row.cells)
         rest: list[str] = []
         if not right[-1]:
-            cells[-1:], rest = _wrapped(cells[-1], max(20, WIDTH - begin))
+            cells[-1:], rest = _wrapped(cells[-1], max(20, width - begin))
+        style = Style.MARKED if row.marked else Style.PLAIN
         line = "  ".join(_cells(cells, widths, right))
-        lines.append(("! " if row.marked else "  ") + line)
-        lines += [" " * begin + more for more in rest]
+        yield style, ("! " if row.marked else "  ") + line
+        for more in rest:
+            yield style, " " * begin + more
         for note in row.notes:
-            lines += textwrap.wrap(note, WIDTH, initial_indent="    ", subsequent_indent="      ")
-    return lines
+            for line in textwrap.wrap(
+                note, width, initial_indent="    ", subsequent_indent="      "
+            ):
+                yield Style.NOTE, line
 
 
 def _wrapped(cell: str, width: int) -> tuple[list[str], list[str]]:
-    lines = textwrap.wrap(cell, width) or [""]
-    return lines[:1], lines[1:]
+    wrapped = textwrap.wrap(cell, width) or [""]
+    return wrapped[:1], wrapped[1:]
 
 
 def _cells(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> list[str]:

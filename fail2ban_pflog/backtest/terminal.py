@@ -5,15 +5,25 @@ from __future__ import annotations
 import importlib
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, Optional, TextIO
+from typing import Any, Callable, Optional, TextIO
 
-from .report import WIDTH, Document, Facts, Table, text
+from .report import WIDTH, Document, Style, lines, text
 
 __all__ = ["Progress", "progress", "show"]
 
 Progress = Callable[[int, int, int], None]
 """progress(done, size, packets): bytes read, bytes in all, packets so far."""
+
+STYLES = {
+    Style.PLAIN: None,
+    Style.TITLE: "bold",
+    Style.HEAD: "underline",
+    Style.MARKED: "bold red",
+    Style.NOTE: "dim",
+}
+"""How rich shows a line."""
 
 EVERY = 0.5
 """Seconds between two lines of progress without rich."""
@@ -35,44 +45,9 @@ def show(document: Document, out: Optional[TextIO] = None) -> None:
         out.write(text(document))
         out.flush()
         return
-    console = console_module.Console(file=out, highlight=False)
-    for part in document:
-        for renderable in _renderables(part, console.width):
-            console.print(renderable)
-        console.print()
-
-
-def _renderables(part: Any, width: int) -> Iterator[Any]:
-    words = importlib.import_module("rich.text").Text
-    if isinstance(part, str):
-        yield words(part)
-    elif isinstance(part, Facts):
-        yield words(part.title, style="bold")
-        grid = importlib.import_module("rich.table").Table.grid(padding=(0, 2))
-        for name, value in part.facts:
-            grid.add_row(words("  " + name, style="cyan"), words(value))
-        yield grid
-    else:
-        yield _table(part, width)
-
-
-def _table(part: Table, width: int) -> Any:
-    words = importlib.import_module("rich.text").Text
-    module = importlib.import_module("rich.table")
-    box = importlib.import_module("rich.box").SIMPLE_HEAD
-    table = module.Table(title=part.title, title_justify="left", title_style="bold", box=box)
-    for name in part.columns:
-        right = name.endswith(" ")
-        table.add_column(name.strip(), justify="right" if right else "left", overflow="fold")
-    for row in part.rows:
-        table.add_row(*map(words, row.cells), style="bold red" if row.marked else None)
-        for note in row.notes:
-            # Notes belong to the row, not to a column; the widest column takes them.
-            cells = [words("") for _ in part.columns]
-            cells[1] = words(note, style="dim")
-            table.add_row(*cells)
-    table.width = min(width, max(WIDTH, width)) if any(row.notes for row in part.rows) else None
-    return table
+    console = console_module.Console(file=out, highlight=False, markup=False, emoji=False)
+    for style, line in lines(document, max(WIDTH, console.width)):
+        console.print(line, style=STYLES[style], soft_wrap=True)
 
 
 @contextmanager
@@ -83,8 +58,10 @@ def progress(title: str) -> Iterator[Progress]:
         return
     module = _rich("progress")
     if module is None:
-        yield _PlainProgress(title)
-        sys.stderr.write("\r\x1b[K")
+        try:
+            yield _PlainProgress(title)
+        finally:
+            sys.stderr.write("\r\x1b[K")
         return
     bar = module.Progress(
         module.TextColumn("{task.description}"),

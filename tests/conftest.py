@@ -9,6 +9,8 @@ from typing import Callable
 import pytest
 
 from tests import f2b
+from tests.backtests import BEGIN, RETRY, SCANNER, scan_records, write
+from tests.pflogs import syn
 
 
 @pytest.fixture
@@ -27,3 +29,13 @@ def server(tmp_path: Path) -> Iterator[Callable[..., f2b.Server]]:
     yield make
     for each in servers:
         each.stop()
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> Path:
+    """A scanner of 40 ports among a client that tries one port 40 times."""
+    records = [
+        *scan_records(SCANNER, range(1, 41), BEGIN),
+        *((BEGIN + 0.5 + index, syn(RETRY, 25, index)) for index in range(40)),
+    ]
+    return write(tmp_path / "pflog", records)

@@ -41,6 +41,9 @@ COLLECT = (100_000, 50, 100)
 """When a process looks for cycles among its objects: seldom, for it keeps a great many that
 are in none (ports, tickets), and by default would walk over all of them again and again."""
 
+LOOK_EVERY = 0.2
+"""Seconds after which Ctrl-C is noticed at the latest."""
+
 MAX_SETTINGS = 10_000
 """More combinations are a slip: each has counters of its own."""
 
@@ -281,6 +284,10 @@ class _Workers:
         self._stop = context.Event()
         self._pipes: list[Connection] = []
         self._processes = []
+        # Ctrl-C comes to all processes: this one takes it, and tells the others.
+        self._interrupted = False
+        self._handler = signal.signal(signal.SIGINT, self._interrupt)
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit that
         for number, share in enumerate(self._shares):
             mine, its = context.Pipe(duplex=False)
             part = sweep._replace(settings=[sweep.settings[index] for index in share])
@@ -291,25 +298,36 @@ class _Workers:
             its.close()
             self._pipes.append(mine)
             self._processes.append(process)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    def _interrupt(self, *_: Any) -> None:
+        self._interrupted = True
 
     def run(self) -> tuple[list[Outcome], int, bool]:
+        try:
+            return self._run()
+        finally:
+            signal.signal(signal.SIGINT, self._handler)
+
+    def _run(self) -> tuple[list[Outcome], int, bool]:
         outcomes: dict[int, Outcome] = {}
         bad, interrupted = 0, False
         left: dict[Any, int] = {pipe: number for number, pipe in enumerate(self._pipes)}
         while left:
-            try:
-                for pipe in wait(list(left)):
-                    kind, value = self._receive(pipe)
-                    if kind == "progress" and left[pipe] == 0:
-                        self._report(*value)
-                    elif kind == "tell" and left[pipe] == 0:
-                        self._tell(value)
-                    elif kind == "done":
-                        done, bad, cut = value
-                        outcomes.update(zip(self._shares[left.pop(pipe)], done))
-                        interrupted = interrupted or cut
-            except KeyboardInterrupt:
+            if self._interrupted:
                 self._stop.set()
+            for pipe in wait(list(left), LOOK_EVERY):
+                kind, value = self._receive(pipe)
+                if kind == "progress":
+                    self._report(*value)
+                elif kind == "tell":
+                    self._tell(value)
+                elif kind == "error":
+                    raise ConfigurationError(value)
+                else:
+                    done, bad, cut = value
+                    outcomes.update(zip(self._shares[left.pop(pipe)], done))
+                    interrupted = interrupted or cut
         for process in self._processes:
             process.join()
         return [outcomes[index] for index in sorted(outcomes)], bad, interrupted
@@ -327,14 +345,17 @@ def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
     """One process: judge, and send what comes of it.
 
     is_first: tells bad captures and progress; the others would only say the same.
+    stop: an event that asks for what is known so far.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent tells by ``stop``
+    parent = multiprocessing.parent_process()
     quiet()
     gc.set_threshold(*COLLECT)
 
     def report(*progress: int) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
+        if parent is not None and not parent.is_alive():
+            raise SystemExit
         if is_first:
             pipe.send(("progress", progress))
 
@@ -342,7 +363,10 @@ def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
         if is_first:
             pipe.send(("tell", message))
 
-    pipe.send(("done", _judge(sweep, tell, report)))
+    try:
+        pipe.send(("done", _judge(sweep, tell, report)))
+    except ConfigurationError as error:
+        pipe.send(("error", str(error)))
     pipe.close()
 
 

@@ -1,0 +1,148 @@
+"""Sweeps: each setting comes to the bans that it comes to alone."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.backtests import (
+    BEGIN,
+    CONFIG,
+    RETRY,
+    SCRUB,
+    command,
+    many_sources,
+    result,
+    write,
+)
+from tests.pflogs import syn6
+
+pytest.importorskip("fail2ban")
+
+from fail2ban_pflog.backtest import family, jails, judge, run, sweep
+from fail2ban_pflog.backtest.captures import Captures
+from fail2ban_pflog.cli import main
+
+
+def test_combinations() -> None:
+    """Ranges, lists and steps multiply."""
+    assert sweep.combinations(["maxretry=5..7", "mode=normal,any"]) == [
+        {"maxretry": str(number), "mode": mode}
+        for number in (5, 6, 7)
+        for mode in ("normal", "any")
+    ]
+    assert len(sweep.combinations(["maxretry=5..30..5"])) == 6
+
+
+def test_sweep_agrees_with_single_runs(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every setting of a sweep comes to the bans that it comes to alone."""
+    axes = ["maxretry=5..25..10", "mode=normal,aggressive", "findtime=10,5m"]
+    paths = [SCRUB, capture]
+    assert main(command("--json", "--sweep", *axes, "--", *paths)) == 0
+    settings = json.loads(capsys.readouterr().out)["settings"]
+    assert len(settings) == 12
+    for each in settings[::5]:
+        words = [f"{name}={value}" for name, value in each["settings"].items()]
+        alone = result(capsys, "--set", *words, "--", *paths)
+        assert each["banned"] == list(dict.fromkeys(ban["source"] for ban in alone["bans"]))
+        assert each["prevented"] == alone["prevented"]
+
+
+def test_family_is_as_each_alone(tmp_path: Path) -> None:
+    """Jails that differ in maxretry alone are counted as one, and each comes to the bans that
+    it comes to by itself: first ones, later and longer ones, over days."""
+    path = str(write(tmp_path / "days", many_sources(800, 90_000)))
+    common = {"bantime": "200", "bantime.increment": "true", "bantime.maxtime": "1h"}
+    settings = [
+        {**common, "maxretry": maxretry, "findtime": findtime}
+        for maxretry in ("7", "1", "4")
+        for findtime in ("1m", "10m")
+    ]
+    configuration = jails.Configuration(CONFIG)
+
+    def load() -> list[judge.Judge]:
+        return [
+            judge.Judge(configuration.load("pflog", each), ports=False, lines=False)
+            for each in settings
+        ]
+
+    def bans(judge_: judge.Judge) -> list[tuple[object, ...]]:
+        return [
+            (ban.source, ban.number, ban.time, ban.end, ban.first, ban.packets, ban.prevented)
+            for ban in judge_.bans
+        ]
+
+    together = load()
+    feeds = family.families(configuration, "pflog", settings, together)
+    assert len(feeds) == 2
+    assert all(isinstance(feed, family.Family) for feed in feeds)
+    run.Run(together, feeds, close=False).read(Captures([path], pytest.fail))
+    for mine, alone in zip(together, load()):
+        run.Run([alone], close=False).read(Captures([path], pytest.fail))
+        assert len(bans(alone)) > 50
+        assert max(ban.number for ban in alone.bans) > 1
+        assert bans(mine) == bans(alone)
+
+
+def test_family_of_networks(tmp_path: Path) -> None:
+    """What bans the network of a source is one source to the family, too."""
+    records = [
+        (BEGIN + index, syn6(f"2001:db8:{index % 3}:1::{index:x}", index + 1))
+        for index in range(200)
+    ]
+    path = str(write(tmp_path / "networks", records))
+    settings = [
+        {"maxretry": maxretry, "backend": "pflog[prefix6=64]", "bantime": "20"}
+        for maxretry in ("5", "10", "40")
+    ]
+    configuration = jails.Configuration(CONFIG)
+    together = [judge.Judge(configuration.load("pflog", each)) for each in settings]
+    feeds = family.families(configuration, "pflog", settings, together)
+    run.Run(together, feeds).read(Captures([path], pytest.fail))
+    for each, mine in zip(settings, together):
+        alone = judge.Judge(configuration.load("pflog", each))
+        run.Run([alone]).read(Captures([path], pytest.fail))
+        assert [(ban.source, ban.time) for ban in mine.bans] == [
+            (ban.source, ban.time) for ban in alone.bans
+        ]
+        assert {ban.source for ban in mine.bans} == {
+            f"2001:db8:{index}:1::/64" for index in range(3)
+        }
+        assert mine.prevented == alone.prevented
+
+
+def test_no_family_where_maxretry_shows() -> None:
+    """A jail with another option that is made of maxretry is judged by itself."""
+    configuration = jails.Configuration(CONFIG)
+    settings = [{"maxretry": maxretry, "findtime": "%(maxretry)sm"} for maxretry in ("5", "10")]
+    judges = [judge.Judge(configuration.load("pflog", each)) for each in settings]
+    assert family.families(configuration, "pflog", settings, judges) == judges
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 3, 5])
+def test_shares_keep_families_together(jobs: int) -> None:
+    """Every setting is in one share, and few families are in two."""
+    settings = sweep.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
+    parts = sweep.shares(settings, jobs)
+    assert sorted(index for part in parts for index in part) == list(range(20))
+    held = [
+        {(settings[index]["findtime"], settings[index]["mode"]) for index in part} for part in parts
+    ]
+    assert sum(map(len, held)) <= 4 + jobs - 1
+
+
+def test_sweep_marks_what_trusts(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Marked is the setting that bans the scanner soonest, and no trusted source; there may
+    be none, which makes the exit status 1."""
+    words = ["--trust", RETRY, "--sweep", "maxretry=5,30", "mode=normal"]
+    words += ["backend=pflog[distinct=none]", "--"]
+    assert main(command(*words, capture)) == 1
+    assert "No setting bans anybody without" in capsys.readouterr().out
+    words = ["--trust", RETRY, "--sweep", "maxretry=5,10", "--"]
+    assert main(command(*words, capture)) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"^  \* +5 +1 +0 +0", out, re.MULTILINE)
+    assert "[pflog]\nenabled = true\nmaxretry = 5\n" in out

@@ -4,7 +4,10 @@
     pcapng    the other savefile format
     jails     fail2ban's own reading of its configuration; jails without actions
     judge     one jail, on a clock that the packets turn
-    run       captures through judges, with what is counted beside them
+    waiting   packets of sources that cannot be banned yet
+    survey    what is counted beside the verdicts: sources, time lines, ports
+    run       captures through judges, in one pass
+    family    judges that differ in maxretry alone, as one
     sweep     many settings at once, on all cores
     explain   every step of the way of one source's packets
     report    results as text, JSON and CSV

@@ -144,6 +144,21 @@ def test_no_bystander_is_banned(capsys: pytest.CaptureFixture[str]) -> None:
     assert result(capsys, BYSTANDERS)["bans"] == []
 
 
+def test_failures_of_fail2ban_are_told(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fail2ban swallows what goes wrong with a line; a backtest says that verdicts are missing."""
+
+    def broken(*_: object) -> None:
+        raise ValueError("it broke")
+
+    monkeypatch.setattr(judge.Judge, "_ban", broken)
+    assert main(command(capture)) == 4
+    assert "jail pflog: fail2ban failed on 2 lines, first with ValueError('it broke')" in (
+        capsys.readouterr().err
+    )
+
+
 # -- trust, settings, words -------------------------------------------------------------
 
 

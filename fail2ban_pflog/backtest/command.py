@@ -201,12 +201,14 @@ def _backtest(arguments: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         interrupted = True
         _tell(f"interrupted; this is known after {run.packets:,} packets:")
+    for problem in run.problems:
+        _tell(problem)
     results = run.results(trust)
     _output(arguments, results)
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
-    return (TRUSTED if trusted else 0) | (DAMAGED if captures.bad else 0)
+    return (TRUSTED if trusted else 0) | (DAMAGED if captures.bad or run.problems else 0)
 
 
 def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
@@ -250,8 +252,11 @@ def _sweep(arguments: argparse.Namespace) -> int:
         tuple(arguments.trust),
     )
     with progress(f"judging {len(settings)} settings") as report:
-        outcomes, bad, interrupted = sweep.run_sweep(asked, _tell, report)
-    if interrupted:
+        judged = sweep.run_sweep(asked, _tell, report)
+    outcomes = judged.outcomes
+    for problem in judged.problems:
+        _tell(problem)
+    if judged.interrupted:
         _tell("interrupted; this is known of what was read:")
     if arguments.json:
         print(as_json(sweep.as_dicts(names[0], outcomes)))
@@ -263,10 +268,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
         from . import plot
 
         plot.write_page(arguments.html, [sweep.document(names[0], common, outcomes)], [])
-    if interrupted:
+    if judged.interrupted:
         return INTERRUPTED
     trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
-    return (TRUSTED if trusted else 0) | (DAMAGED if bad else 0)
+    return (TRUSTED if trusted else 0) | (DAMAGED if judged.bad or judged.problems else 0)
 
 
 # -- explain ----------------------------------------------------------------------------
@@ -288,7 +293,9 @@ def _explain(arguments: argparse.Namespace) -> int:
         return INTERRUPTED
     if not told:
         _tell("there is no such packet in the captures")
-    return DAMAGED if captures.bad else 0
+    if judge.problem:
+        _tell(judge.problem)
+    return DAMAGED if captures.bad or judge.problem else 0
 
 
 def _address(text: Optional[str]) -> Optional[bytes]:

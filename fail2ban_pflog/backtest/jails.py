@@ -353,6 +353,12 @@ def filter_of(jail: Any) -> FilterPflog:
     return filter_
 
 
+def ban_manager(jail: Any) -> Any:
+    """The jail's list of bans; fail2ban 0.11 has it under a private name."""
+    actions = jail.actions
+    return actions.banManager if hasattr(actions, "banManager") else actions._Actions__banManager
+
+
 def end_of_ban(ticket: Any, jail: Any) -> Optional[float]:
     """When a ban ends, seconds since the epoch; None: never."""
     end: float = ticket.getEndOfBanTime(jail.actions.getBanTime())

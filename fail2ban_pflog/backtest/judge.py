@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 import socket
+import sys
 from array import array
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -28,7 +29,7 @@ from ..formatter import Formatter
 from ..header import AF_INET
 from ..savefile import Record
 from ..scan import read
-from .jails import BanTicket, FailTicket, end_of_ban, filter_of, observer, set_time
+from .jails import BanTicket, FailTicket, ban_manager, end_of_ban, filter_of, observer, set_time
 
 __all__ = ["Ban", "Close", "Judge", "port_of", "source_of"]
 
@@ -129,6 +130,8 @@ class Judge:
         self.maxretry = int(self.filter.getMaxRetry())
         self.prevented = 0
         self.bans: list[Ban] = []
+        self._errors = 0
+        self._first_error = ""
         self.on_failure: Optional[Callable[[Any, int], None]] = None
         self._ports = ports
         if not lines:
@@ -151,6 +154,7 @@ class Judge:
         self._add_failure, self._clean_counters = manager.addFailure, manager.cleanup
         # Where fail2ban's threads would take over, the simulation does.
         manager.addFailure = self._failure
+        self.filter.commonError = self._failed
         manager.cleanup = lambda now: self._clean_counters(now - now % CLEAN_EVERY)
         jail.putFailTicket = self._ban
         jail.isAlive = lambda: True
@@ -181,6 +185,16 @@ class Judge:
         blamed = {self._address_key(failure[1]) for failure in found}
         source = source_of(record[2])
         return blamed <= {source, *(_network(source, length) for _, length in self._networks)}
+
+    @property
+    def problem(self) -> str:
+        """What went wrong in fail2ban: verdicts are missing then.  Empty where nothing did."""
+        if not self._errors:
+            return ""
+        return (
+            f"jail {self.jail.name}: fail2ban failed on {self._errors:,} lines, first with "
+            f"{self._first_error}"
+        )
 
     @property
     def close(self) -> list[Close]:
@@ -248,6 +262,11 @@ class Judge:
             self.on_failure(ticket, attempts)
         return attempts
 
+    def _failed(self, *_: Any) -> None:
+        """Note that a line could not be judged; fail2ban would sleep and go on, too."""
+        self._errors += 1
+        self._first_error = self._first_error or repr(sys.exc_info()[1])
+
     def take_over(self, other: Judge, ticket: Any, attempts: int) -> None:
         """Ban a source for what ``other`` counted of it, ``ticket`` being the last of that."""
         source = str(ticket.getID())
@@ -262,7 +281,7 @@ class Judge:
 
     def _ban(self, ticket: Any) -> None:
         """Ban, as the thread of the jail's actions does."""
-        manager = self.jail.actions.banManager
+        manager = ban_manager(self.jail)
         ticket = BanTicket.wrap(ticket)
         ban_time = ticket.getBanTime(manager.getBanTime())
         if not manager.addBanTicket(ticket, reason={}):
@@ -284,7 +303,7 @@ class Judge:
 
     def _unban(self, time: float) -> None:
         """Lift the bans that are over, as the thread of the jail's actions does."""
-        for ticket in self.jail.actions.banManager.unBanList(time):
+        for ticket in ban_manager(self.jail).unBanList(time):
             self._banned.pop(self.key(ticket), None)
         self._next_unban = min((ban.end for ban in self._banned.values()), default=math.inf)
 

@@ -206,6 +206,11 @@ class Run:
             raise ConfigurationError("the jail's filter blames now the source, now others")
         self._waiting = None
 
+    @property
+    def problems(self) -> list[str]:
+        """What went wrong in fail2ban, each jail's once."""
+        return list(dict.fromkeys(judge.problem for judge in self.judges if judge.problem))
+
     def results(self, trust: Trust) -> list[Result]:
         """What the judges found so far, in their order."""
         return [

@@ -78,6 +78,19 @@ class Outcome(NamedTuple):
     trusted: list[str]
 
 
+class Judged(NamedTuple):
+    """What a sweep came to.
+
+    bad: how many captures were damaged or skipped.  problems: what went wrong in fail2ban.
+    interrupted: whether the outcomes are those of a part of the packets.
+    """
+
+    outcomes: list[Outcome]
+    bad: int
+    problems: list[str]
+    interrupted: bool
+
+
 # -- settings ---------------------------------------------------------------------------
 
 
@@ -195,11 +208,8 @@ def _share(judges: Iterable[Judge]) -> None:
         filter_.processLine = matches[expressions]
 
 
-def _judge(
-    sweep: Sweep, tell: Callable[[str], None], report: Progress
-) -> tuple[list[Outcome], int, bool]:
-    """Judge all settings; returns their outcomes, how many captures were bad, and whether
-    it was interrupted."""
+def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judged:
+    """Judge all settings."""
     configuration = Configuration(sweep.config)
     judges = [
         Judge(configuration.load(sweep.jail, each), ports=False, lines=False)
@@ -216,7 +226,7 @@ def _judge(
         interrupted = True
     results = run.results(Trust(sweep.trust))
     outcomes = [_outcome(each, result) for each, result in zip(sweep.settings, results)]
-    return outcomes, captures.bad, interrupted
+    return Judged(outcomes, captures.bad, run.problems, interrupted)
 
 
 def _outcome(settings: dict[str, str], result: Result) -> Outcome:
@@ -231,14 +241,10 @@ def _outcome(settings: dict[str, str], result: Result) -> Outcome:
 # -- processes --------------------------------------------------------------------------
 
 
-def run_sweep(
-    sweep: Sweep, tell: Callable[[str], None], report: Progress
-) -> tuple[list[Outcome], int, bool]:
+def run_sweep(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judged:
     """Judge all settings on all cores, in the order of ``sweep.settings``.
 
     tell: called with a sentence for each bad capture.  report: progress.
-    Returns outcomes, how many captures were bad, and whether it was interrupted: then
-    the outcomes are those of the packets read so far.
     Raises ConfigurationError.
     """
     # Check one of each value here: its words are better than those of a dead process.
@@ -303,15 +309,15 @@ class _Workers:
     def _interrupt(self, *_: Any) -> None:
         self._interrupted = True
 
-    def run(self) -> tuple[list[Outcome], int, bool]:
+    def run(self) -> Judged:
         try:
             return self._run()
         finally:
             signal.signal(signal.SIGINT, self._handler)
 
-    def _run(self) -> tuple[list[Outcome], int, bool]:
+    def _run(self) -> Judged:
         outcomes: dict[int, Outcome] = {}
-        bad, interrupted = 0, False
+        judged: list[Judged] = []
         left: dict[Any, int] = {pipe: number for number, pipe in enumerate(self._pipes)}
         while left:
             if self._interrupted:
@@ -325,12 +331,16 @@ class _Workers:
                 elif kind == "error":
                     raise ConfigurationError(value)
                 else:
-                    done, bad, cut = value
-                    outcomes.update(zip(self._shares[left.pop(pipe)], done))
-                    interrupted = interrupted or cut
+                    judged.append(value)
+                    outcomes.update(zip(self._shares[left.pop(pipe)], value.outcomes))
         for process in self._processes:
             process.join()
-        return [outcomes[index] for index in sorted(outcomes)], bad, interrupted
+        return Judged(
+            [outcomes[index] for index in sorted(outcomes)],
+            max(each.bad for each in judged),
+            list(dict.fromkeys(problem for each in judged for problem in each.problems)),
+            any(each.interrupted for each in judged),
+        )
 
     @staticmethod
     def _receive(pipe: Any) -> tuple[str, Any]:

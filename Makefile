@@ -11,7 +11,7 @@ help:
 	@echo "make fuzz    let atheris look for bytes that break the core: SECONDS=60"
 	@echo "make bench   CPU time against tcpdump, text logs and fail2ban's classic way"
 	@echo "make lab     real scanners in network namespaces; makes tests/data/lab anew"
-	@echo "make compat  the end-to-end tests with the fail2bans of other Debian releases"
+	@echo "make compat  tests with the fail2bans of other Debian releases"
 	@echo "make clean   remove what the others made"
 
 setup-demo:

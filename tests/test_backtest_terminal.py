@@ -102,7 +102,8 @@ def without_rich(tmp_path: Path) -> dict[str, str]:
     """An environment in which rich cannot be imported."""
     (tmp_path / "hidden/rich").mkdir(parents=True)
     (tmp_path / "hidden/rich/__init__.py").write_text("raise ImportError('hidden')\n")
-    return {"PYTHONPATH": str(tmp_path / "hidden")}
+    paths = [str(tmp_path / "hidden"), os.environ.get("PYTHONPATH", "")]
+    return {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def test_colour_on_a_terminal_only() -> None:

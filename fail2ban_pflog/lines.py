@@ -59,4 +59,5 @@ class Lines:
             self.undecodable += 1
             return None
         self.passed += 1
-        return Line(("", self.stamps.text(seconds, microseconds), " " + text), time)
+        # To fail2ban the time 0 is none.
+        return Line(("", self.stamps.text(seconds, microseconds), " " + text), time or 1e-6)

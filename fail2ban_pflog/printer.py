@@ -114,7 +114,8 @@ class _Reader:
 
     def __init__(self, stream: BinaryIO) -> None:
         self.offset = 0
-        self._stream = stream
+        # Of a packed file, read1 gives all that stands before a damage.
+        self._take = getattr(stream, "read1", stream.read)
         self._buffer = b""
 
     def header(self) -> FileHeader:
@@ -145,7 +146,7 @@ class _Reader:
             raise PflogError("record", 0, len(buffer), reason)
 
     def _read(self) -> int:
-        piece = self._stream.read(CHUNK) or b""
+        piece = self._take(CHUNK) or b""
         self._buffer += piece
         return len(piece)
 

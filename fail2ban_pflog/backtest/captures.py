@@ -14,6 +14,7 @@ from __future__ import annotations
 import heapq
 import io
 import lzma
+import stat
 import sys
 import zlib
 from collections.abc import Iterable, Iterator
@@ -26,12 +27,23 @@ from ..sources.compressed import decompressed
 from .pcapng import MAGIC as PCAPNG_MAGIC
 from .pcapng import PcapngDecoder
 
-__all__ = ["STDIN", "Batch", "Captures"]
+__all__ = ["Batch", "Captures", "is_stream"]
 
 STDIN = "-"
 
 CHUNK = 1 << 18
 """Bytes decoded at once: some two thousand packets."""
+
+
+def is_stream(name: str) -> bool:
+    """Whether a capture can be read but once: standard input, a FIFO."""
+    if name == STDIN:
+        return True
+    try:
+        mode = Path(name).stat().st_mode
+    except OSError:
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
 class Batch(NamedTuple):
@@ -117,7 +129,7 @@ class _Capture:
 
     first: when its first packet came, (seconds, microseconds).
     records: what was decoded and not taken yet.
-    position, size: bytes read, and in all, as they are on the disk; 0 of standard input.
+    position, size: bytes read, and in all, as they are on the disk; 0 of a stream.
     """
 
     def __init__(self, name: str) -> None:
@@ -128,6 +140,7 @@ class _Capture:
         self.position = 0
         self.was_read = False
         self._path = None if name == STDIN else Path(name)
+        self._is_stream = is_stream(name)
         self._raw: Optional[BinaryIO] = None
         self._file: Any = None
         self._decoder: Union[Decoder, PcapngDecoder] = Decoder()
@@ -149,7 +162,7 @@ class _Capture:
         if not self.fill():
             return False
         self.first = self.head
-        if self._path is not None:  # opened again when its time comes
+        if self._path is not None and not self._is_stream:  # opened again when its time comes
             self.size = self._path.stat().st_size
             self.close()
             self.records = []
@@ -164,14 +177,14 @@ class _Capture:
         if self._file is None:
             self._open()
         while not self.records:
-            data = self._file.read(CHUNK)
+            data = self._file.read1(CHUNK)
             self.records = self._decoder.feed(data)
             if not data and not self.records:
                 if pending := self._decoder.pending:
                     raise PflogError("record", 0, pending, "ends within a record")
                 return False
         self.was_read = True
-        if self._raw is not None and self._path is not None:
+        if self._raw is not None and not self._is_stream:
             self.position = self._raw.tell()
         return True
 

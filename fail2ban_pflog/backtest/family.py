@@ -18,6 +18,8 @@ from .judge import Judge
 
 __all__ = ["NEVER", "Family", "families"]
 
+ADDRESS_BITS = 128
+
 NEVER = 2**31 - 1
 """A maxretry that no source comes to."""
 
@@ -33,7 +35,7 @@ class Family:
         self.lead = lead
         self._members = ordered
         self._limits = [judge.maxretry for judge in ordered]
-        # Key of a source -> how many members banned it ever, those of the lowest maxretry.
+        # Source -> how many members banned it ever, those of the lowest maxretry.
         self._bans: dict[Any, int] = {}
         self._banned_by = [ordered[:count] for count in range(len(ordered) + 1)]
         lead.on_failure = self._failure
@@ -42,7 +44,7 @@ class Family:
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
     ) -> None:
         """Let a packet be judged; arguments as of ``Judge.packet``."""
-        count = self.lead.find(self._bans, source) or 0
+        count = self._bans.get(source, 0)
         for member in self._banned_by[count]:
             member.packet(record, byteorder, time, source, number)
         if count < len(self._members):
@@ -75,7 +77,8 @@ def families(
     alike: dict[str, list[tuple[Mapping[str, str], Judge]]] = {}
     fed: list[Union[Family, Judge]] = []
     for each, judge in zip(settings, judges):
-        if judge.needs_all:
+        # With prefix6 what is banned may be another source than what was counted.
+        if judge.needs_all or judge.filter.options.prefix6 < ADDRESS_BITS:
             fed.append(judge)
         else:
             alike.setdefault(configuration.but_maxretry(name, each), []).append((each, judge))

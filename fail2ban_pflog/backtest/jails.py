@@ -25,6 +25,7 @@ from fail2ban import helpers
 from fail2ban.client.fail2banreader import Fail2banReader
 from fail2ban.client.jailreader import JailReader
 from fail2ban.client.jailsreader import JailsReader
+from fail2ban.server.failregex import FailRegex
 from fail2ban.server.ipdns import IPAddr
 from fail2ban.server.mytime import MyTime
 from fail2ban.server.observer import Observers, ObserverThread
@@ -37,9 +38,11 @@ __all__ = [
     "BanTicket",
     "Configuration",
     "ConfigurationError",
+    "FailRegex",
     "FailTicket",
     "JailInfo",
     "find_configuration",
+    "now",
     "observer",
     "seconds",
     "set_time",
@@ -297,6 +300,11 @@ def choose(jails: Iterable[JailInfo]) -> list[str]:
 def set_time(time: float) -> None:
     """Set fail2ban's clock, seconds since the epoch."""
     MyTime.myTime = time
+
+
+def now() -> float:
+    """What fail2ban's clock shows, seconds since the epoch."""
+    return float(MyTime.time())
 
 
 def seconds(text: str) -> float:

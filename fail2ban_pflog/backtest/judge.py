@@ -6,12 +6,15 @@ from a server is this, and nothing else:
 
 - A ban holds from the packet that completes it.  A server's ban action comes up to a
   second later; the backend is deaf to the source for that long in any case.
-- It holds until the first packet behind its end; a server lifts it up to a second later.
+- It ends when it is over; a server lifts it up to a second later.
 - While it holds, packets from that source would not have been logged: they are counted as
   prevented and not fed to the jail.
 - A server's failure counters are cleaned up every 5 seconds, by a clock that no capture
-  tells; here that is when the packets' seconds are a multiple of 5.  A source's counter is
-  cleaned up when it is needed next, and all of them now and then: that comes to the same.
+  tells; here that is when the packets' seconds are a multiple of 5.
+
+A source's counter is cleaned up, and its ban lifted, when its next packet comes; all
+others' now and then, when no step of the clock can make them needed again.  So what
+becomes of a source depends on its own packets alone.
 """
 
 from __future__ import annotations
@@ -29,7 +32,17 @@ from ..formatter import Formatter
 from ..header import AF_INET
 from ..savefile import Record
 from ..scan import read
-from .jails import BanTicket, FailTicket, ban_manager, end_of_ban, filter_of, observer, set_time
+from .jails import (
+    BanTicket,
+    FailRegex,
+    FailTicket,
+    ban_manager,
+    end_of_ban,
+    filter_of,
+    now,
+    observer,
+    set_time,
+)
 
 __all__ = ["Ban", "Close", "Judge", "port_of", "source_of"]
 
@@ -46,6 +59,9 @@ CLEAN_EVERY = 5.0
 
 CLEAN_ALL_EVERY = 60.0
 """Seconds after which that is done for all counters, for the memory's sake."""
+
+STEP = 600.0
+"""Seconds by which packets' times may step back without changing a verdict."""
 
 PURGE_EVERY = 3600.0
 """Seconds after which a server forgets old bans in its database."""
@@ -141,11 +157,10 @@ class Judge:
         self._matches = self.filter.matches
         self._count = self.filter.processLineAndAdd
         self._observer = observer() if jail.getBanTimeExtra("increment") else None
-        self._banned: dict[Any, Ban] = {}  # source as bytes, or a network
+        self._banned: dict[Any, tuple[Ban, Any]] = {}  # key -> ban, and fail2ban's name of it
         self._networks: set[tuple[int, int]] = set()  # (bytes of an address, prefix length)
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
         self._frame, self._number = b"", 0
-        self._next_unban = math.inf
         self._next_clean = -math.inf
         self._next_purge = math.inf if self._observer is None else -math.inf
         if not self.filter.ignoreCommand and self.filter.ignoreCache is None:
@@ -155,7 +170,7 @@ class Judge:
         # Where fail2ban's threads would take over, the simulation does.
         manager.addFailure = self._failure
         self.filter.commonError = self._failed
-        manager.cleanup = lambda now: self._clean_counters(now - now % CLEAN_EVERY)
+        manager.cleanup = lambda now: self._clean_counters(now - STEP)
         jail.putFailTicket = self._ban
         jail.isAlive = lambda: True
 
@@ -163,15 +178,13 @@ class Judge:
     def needs_all(self) -> bool:
         """Whether one packet's failure may depend on another source's packets.
 
-        So it is with filters that join lines or name who failed by other than an address.
+        So it is with filters that join lines, and with those whose expressions do not plainly
+        begin with an address, that of the source.
         """
-        expressions = str(self.filter.getFailRegex())
         return (
             self._matches is not None
             or self.filter.getMaxLines() > 1
-            or "(?P<mlfid>" in expressions
-            or "(?P<fid>" in expressions
-            or "(?P<dns>" in expressions
+            or not begins_with_address(self.filter)
         )
 
     def blames_source(self, record: Record, byteorder: str) -> bool:
@@ -181,10 +194,13 @@ class Judge:
         except PflogError:
             return True
         time = record[0] + record[1] / 1e6
-        found = self.filter.processLine(("", "", " " + line), time)
+        found = self.filter.processLine(("", "", " " + line), time or 1e-6)
         blamed = {self._address_key(failure[1]) for failure in found}
         source = source_of(record[2])
-        return blamed <= {source, *(_network(source, length) for _, length in self._networks)}
+        networks = {
+            _network(source, length) for size, length in self._networks if size == len(source)
+        }
+        return blamed <= {source, *networks}
 
     @property
     def problem(self) -> str:
@@ -219,13 +235,13 @@ class Judge:
         """
         if self._matches is not None and not self._matches(record[2]):
             return None
-        if time > self._next_unban:
-            self._unban(time)
-        ban: Optional[Ban] = self.find(self._banned, source)
-        if ban is not None:
-            self.prevented += 1
-            ban.prevented += 1
-            return ban
+        while (held := self.find(self._banned, source)) is not None:
+            ban, banned = held
+            if time <= ban.end:
+                self.prevented += 1
+                ban.prevented += 1
+                return ban
+            self._lift(banned)
         if time >= self._next_clean:
             self._clean(time)
         line = self._line(record, byteorder)
@@ -281,6 +297,8 @@ class Judge:
 
     def _ban(self, ticket: Any) -> None:
         """Ban, as the thread of the jail's actions does."""
+        # After a step of the clock the ticket may be younger than the packet: its ports, too.
+        set_time(max(now(), ticket.getTime()))
         manager = ban_manager(self.jail)
         ticket = BanTicket.wrap(ticket)
         ban_time = ticket.getBanTime(manager.getBanTime())
@@ -298,18 +316,18 @@ class Judge:
         ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
         ban.lines = ticket.getMatches() or []
         self.bans.append(ban)
-        self._banned[self.key(ticket)] = ban
-        self._next_unban = min(self._next_unban, ban.end)
+        self._banned[self.key(ticket)] = ban, ticket.getID()
 
-    def _unban(self, time: float) -> None:
-        """Lift the bans that are over, as the thread of the jail's actions does."""
-        for ticket in ban_manager(self.jail).unBanList(time):
-            self._banned.pop(self.key(ticket), None)
-        self._next_unban = min((ban.end for ban in self._banned.values()), default=math.inf)
+    def _lift(self, banned: Any) -> None:
+        """Lift a ban that is over, as the thread of the jail's actions does."""
+        ticket = ban_manager(self.jail).getTicketByID(banned)
+        del self._banned[self.key(ticket)]
 
     def _clean(self, time: float) -> None:
-        """Clean up, as the threads of filter and observer do."""
+        """Clean up, as the threads of filter, actions and observer do."""
         self.filter.failManager.cleanup(time)
+        for ticket in ban_manager(self.jail).unBanList(time - STEP):
+            self._banned.pop(self.key(ticket), None)
         if time >= self._next_purge:
             due = time - time % PURGE_EVERY
             self._next_purge = due + PURGE_EVERY
@@ -342,6 +360,55 @@ class Judge:
         packed = socket.inet_pton(address.family, network)
         self._networks.add((len(packed), int(length)))
         return _network(packed, int(length))
+
+
+def begins_with_address(filter_: Any) -> bool:
+    """Whether all expressions of a filter begin with the address, and it names nobody else.
+
+    What may stand before it takes no text: ``^`` and lookaheads.
+    """
+    prefix = filter_.prefRegex.getRegex() if filter_.prefRegex else ""
+    addresses = [FailRegex(tag).getRegex() for tag in ("<ADDR>", "<HOST>", "<IP4>", "<IP6>")]
+    expressions = filter_.getFailRegex()
+    if any(group in text for text in (prefix, *expressions) for group in _OTHER_NAMES):
+        return False
+    return all(
+        any(_without_lookaheads(expression).startswith(address) for address in addresses)
+        for expression in expressions
+    )
+
+
+_OTHER_NAMES = ("(?P<mlfid>", "(?P<fid>", "(?P<dns>")
+
+
+def _without_lookaheads(expression: str) -> str:
+    """An expression without what stands at its beginning and takes no text."""
+    while expression.startswith(("^", "(?!", "(?=")):
+        end = 1 if expression[0] == "^" else _group_end(expression)
+        expression = expression[end:]
+    return expression
+
+
+def _group_end(expression: str) -> int:
+    """Where the group ends that an expression begins with."""
+    depth, at, in_class = 0, 0, False
+    while at < len(expression):
+        letter = expression[at]
+        if letter == "\\":
+            at += 1
+        elif in_class:
+            in_class = letter != "]"
+        elif letter == "[":
+            in_class = True
+            at += expression[at + 1 : at + 2] in ("]", "^")  # a ] there is no end
+        elif letter == "(":
+            depth += 1
+        elif letter == ")":
+            depth -= 1
+            if not depth:
+                return at + 1
+        at += 1
+    return len(expression)
 
 
 def _remember_strangers(filter_: Any) -> None:

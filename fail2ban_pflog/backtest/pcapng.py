@@ -10,10 +10,10 @@ compressed, and refuses a file in which two interfaces differ.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from ..errors import PflogError
-from ..savefile import MAX_CAPLEN, Record, check_link_type
+from ..savefile import DLT_PFLOG, MAX_CAPLEN, Record, check_link_type
 
 __all__ = ["MAGIC", "PcapngDecoder"]
 
@@ -23,7 +23,10 @@ MAGIC = b"\x0a\x0d\x0d\x0a"
 MAX_BLOCK = 2 * MAX_CAPLEN
 """Longest block: a frame and its options; longer is damage."""
 
-_SECTION, _INTERFACE, _OLD_PACKET, _PACKET = 0x0A0D0D0A, 1, 2, 6
+MAX_SECONDS = 1 << 32
+"""Times are before this, as a savefile's are: the year 2106."""
+
+_INTERFACE, _OLD_PACKET, _SIMPLE_PACKET, _PACKET = 1, 2, 3, 6
 _BYTE_ORDERS = {b"\x1a\x2b\x3c\x4d": ">", b"\x4d\x3c\x2b\x1a": "<"}
 _TIME_RESOLUTION, _TIME_OFFSET = 9, 14  # options of an interface
 _SHORTEST = 12  # type and both lengths
@@ -69,8 +72,10 @@ class PcapngDecoder:
                     break
                 if kind == _INTERFACE:
                     self._interfaces.append(self._interface(buffer[at + 8 : at + length - 4]))
-                elif kind in (_PACKET, _OLD_PACKET):
-                    records.append(self._packet(kind, buffer[at + 8 : at + length - 4]))
+                elif kind in (_PACKET, _OLD_PACKET, _SIMPLE_PACKET):
+                    record = self._packet(kind, buffer[at + 8 : at + length - 4])
+                    if record is not None:
+                        records.append(record)
                 at += length
         except PflogError:
             if not records:
@@ -97,7 +102,6 @@ class PcapngDecoder:
     def _interface(self, body: bytes) -> _Interface:
         self._need(body, 8)
         linktype: int = struct.unpack_from(self.byteorder + "H", body)[0]
-        check_link_type(linktype)
         units, offset = 1_000_000, 0
         at = 8
         while at + 4 <= len(body):
@@ -110,7 +114,10 @@ class PcapngDecoder:
             at += 4 + (length + 3 & ~3)
         return _Interface(linktype, units, offset)
 
-    def _packet(self, kind: int, body: bytes) -> Record:
+    def _packet(self, kind: int, body: bytes) -> Optional[Record]:
+        """A packet; None where it is another interface's than pflog's."""
+        if kind == _SIMPLE_PACKET:
+            raise PflogError("pcapng", 0, len(body), "a simple packet block has no time")
         self._need(body, 20)
         layout = "IIIII" if kind == _PACKET else "HxxIIII"
         number, high, low, caplen, _ = struct.unpack_from(self.byteorder + layout, body)
@@ -118,9 +125,16 @@ class PcapngDecoder:
             raise PflogError("pcapng", 0, len(body), f"packet of an unknown interface {number}")
         self._need(body, 20 + caplen)
         interface = self._interfaces[number]
+        if interface.linktype != DLT_PFLOG:
+            if all(each.linktype != DLT_PFLOG for each in self._interfaces):
+                check_link_type(interface.linktype)
+            return None
         seconds, fraction = divmod(high << 32 | low, interface.units)
+        seconds += interface.offset
+        if not 0 <= seconds < MAX_SECONDS:
+            raise PflogError("pcapng", 0, len(body), f"a packet's time is {seconds} s")
         micros = fraction * 1_000_000 // interface.units
-        return seconds + interface.offset, micros, body[20 : 20 + caplen]
+        return seconds, micros, body[20 : 20 + caplen]
 
     @staticmethod
     def _need(body: bytes, size: int) -> None:

@@ -6,6 +6,7 @@ A result is plain data: it can be sent from one process to another, and printed.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -14,7 +15,7 @@ from typing import Callable, NamedTuple, Optional, Protocol, Union
 
 from ..savefile import Record
 from ..scan import INBOUND
-from .captures import Captures
+from .captures import Batch, Captures
 from .jails import ConfigurationError, set_time
 from .judge import Ban, Close, Judge, source_of
 from .survey import Census, Survey
@@ -134,7 +135,6 @@ class Run:
         self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
         self._census = Census()
         self._begin, self._end = math.inf, 0.0
-        self._sampled = 0
         fewest = min(judge.maxretry for judge in judges)
         enough = (fewest + 1) // 2 if close else fewest
         everything = any(
@@ -146,22 +146,32 @@ class Run:
         """Judge all packets.
 
         report: called after each batch with the number of packets so far.
-        Raises ConfigurationError where the jail's filter blames others than the source.
         """
-        for byteorder, records in captures:
+        batches = iter(captures)
+        first: list[Batch] = []
+        while sum(len(batch.records) for batch in first) < SAMPLED:
+            batch = next(batches, None)
+            if batch is None:
+                break
+            first.append(batch)
+        self._sample(first)
+        for byteorder, records in itertools.chain(first, batches):
             self._batch(byteorder, records)
             report(self.packets)
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
         count = self._census.add
         number = self.packets
+        lowest, end = math.inf, self._end
         surveyed = self._surveys[0] is not None
-        if self._waiting is not None and self._sampled < SAMPLED:
-            self._sample(byteorder, records)
         waiting = self._waiting
         for record in records:
             number += 1
             time = record[0] + record[1] / 1e6
+            if time < lowest:
+                lowest = time
+            if time > end:
+                end = time
             source = source_of(record[2])
             count(source)
             sample = Sample(record, byteorder, time, number)
@@ -172,10 +182,9 @@ class Run:
             if surveyed:
                 self._survey(sample, source, prevented)
         self.packets = number
-        self._begin = min(self._begin, records[0][0] + records[0][1] / 1e6)
-        self._end = max(self._end, time)
+        self._begin, self._end = min(self._begin, lowest), end
         if waiting is not None:
-            for samples in waiting.forget(time):
+            for samples in waiting.forget(lowest):
                 self._judge(samples)
 
     def _judge(self, samples: Sequence[Sample]) -> Sequence[bool]:
@@ -196,15 +205,14 @@ class Run:
                 banned = bool(prevented) and prevented[index]
                 survey.packet(sample.time, sample.record[2], source, banned)
 
-    def _sample(self, byteorder: str, records: list[Record]) -> None:
+    def _sample(self, batches: Sequence[Batch]) -> None:
         """Look whether the filters blame the source: or else no packet may wait."""
-        some = records[: SAMPLED - self._sampled]
-        self._sampled += len(some)
-        if all(feed.blames_source(record, byteorder) for feed in self._feeds for record in some):
+        some = [(record, order) for order, records in batches for record in records][:SAMPLED]
+        if self._waiting is None and self._feeds is self.judges:
             return
-        if self.packets:
-            raise ConfigurationError("the jail's filter blames now the source, now others")
-        self._waiting = None
+        if not all(feed.blames_source(*each) for feed in self._feeds for each in some):
+            self._waiting = None
+            self._feeds = self.judges
 
     @property
     def problems(self) -> list[str]:

@@ -27,7 +27,7 @@ from ..errors import PflogError
 from ..formatter import Formatter
 from ..scan import read
 from ..stamps import Stamps
-from .captures import STDIN, Captures
+from .captures import Captures, is_stream
 from .family import Family, families
 from .jails import Configuration, ConfigurationError
 from .judge import Judge
@@ -255,7 +255,7 @@ def run_sweep(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Ju
             configuration.load(sweep.jail, each)
             seen.update(each.items())
     jobs = min(_cores(), len(sweep.settings))
-    if jobs == 1 or STDIN in sweep.captures:
+    if jobs == 1 or any(map(is_stream, sweep.captures)):
         return _judge(sweep, tell, report)
     return _Workers(sweep, jobs, tell, report).run()
 

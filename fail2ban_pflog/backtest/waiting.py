@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..distinct import Distinct, selectors
 from ..savefile import Record
 from ..scan import MODES, read
-from .judge import Judge
+from .judge import STEP, Judge
 
 __all__ = ["Sample", "Waiting"]
 
@@ -51,7 +51,7 @@ class Waiting:
         self._prefix6 = min(judge.distinct.prefix6_bytes for judge in judges)
         windows = [float(judge.filter.getFindTime()) for judge in judges]
         # Then nothing remembers a source any more: neither its ports nor its failures.
-        self._keep = Distinct.REMEMBER * max(windows) + 60.0
+        self._keep = Distinct.REMEMBER * max(windows) + STEP
         # What any judge takes for a repeat: the same, within the shortest of the windows.
         self._window = Distinct.REMEMBER * min(windows)
         self._all_count = any(judge.distinct.what == "none" for judge in judges)
@@ -79,9 +79,11 @@ class Waiting:
         self._size += 1
         key = (packet[2:], packet.rank, selectors(sample.record[2]))
         last = waiting.seen.get(key)
-        if self._all_count or last is None or abs(sample.time - last) >= self._window:
+        repeat = last is not None and abs(sample.time - last) < self._window
+        if self._all_count or not repeat:
             waiting.count += 1
-        waiting.seen[key] = sample.time
+        # As the distinct table keeps it.
+        waiting.seen[key] = max(sample.time, last) if repeat and last else sample.time
         if waiting.count < self._enough and len(waiting.samples) < MAX_REPEATS:
             return ()
         return self._release(source)

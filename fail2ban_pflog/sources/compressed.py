@@ -39,7 +39,37 @@ def _open_zstd(file: BinaryIO) -> Any:
         package = importlib.import_module("zstandard")
     except ImportError:
         raise OSError("is compressed with zstd: install the package zstandard to read it") from None
-    return package.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+    return _Zstd(file, package.ZstdDecompressor())
+
+
+class _Zstd:
+    """The package's frames one after the other; its own reader takes a cut one for whole."""
+
+    PIECE = 1024
+    """Bytes taken at once: they become 32 MB at the most."""
+
+    def __init__(self, file: BinaryIO, decompressor: Any) -> None:
+        self._file = file
+        self._decompressor = decompressor
+        self._frame: Any = None
+        self._left = b""
+        self._done = b""
+
+    def read1(self, size: int) -> bytes:
+        while not self._done:
+            piece = self._left or self._file.read(self.PIECE)
+            self._left = b""
+            if not piece:
+                if self._frame is not None:
+                    raise EOFError("Compressed file ended before the end-of-stream marker")
+                return b""
+            if self._frame is None:
+                self._frame = self._decompressor.decompressobj()
+            self._done = self._frame.decompress(piece)
+            if self._frame.eof:
+                self._left, self._frame = self._frame.unused_data, None
+        data, self._done = self._done[:size], self._done[size:]
+        return data
 
 
 _OPENERS: dict[bytes, _Open] = {
@@ -83,7 +113,7 @@ class _Decompressed(io.RawIOBase):
 
     def _read(self, size: int) -> bytes:
         try:
-            data: bytes = self._reader.read(size)
+            data: bytes = self._reader.read1(size)  # all that stands before a damage
         except OSError:
             raise
         except Exception as error:  # each decompressor has its own

@@ -29,9 +29,10 @@ def scan_records(source: str, ports: range, begin: float) -> list[tuple[float, b
     return [(begin + index * 0.5, syn(source, port)) for index, port in enumerate(ports)]
 
 
-def write(path: Path, records: list[tuple[float, bytes]]) -> Path:
-    """Write a savefile, its packets in the order of their times."""
-    path.write_bytes(savefile_header() + b"".join(record(*each) for each in sorted(records)))
+def write(path: Path, records: list[tuple[float, bytes]], in_order: bool = True) -> Path:
+    """Write a savefile; its packets in the order of their times, or else as given."""
+    ordered = sorted(records) if in_order else records
+    path.write_bytes(savefile_header() + b"".join(record(*each) for each in ordered))
     return path
 
 

@@ -178,8 +178,15 @@ def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFi
         (["--set", "maxrety=3"], "no option maxrety"),
         (["--set", "filter=nosuch"], "nosuch"),
         (["--set", "backend=pflog[distinct=prot]"], "distinct"),
-        (["--sweep", "maxretry=9..3"], "9..3"),
+        (["--sweep", "maxretry=9..3"], "backtest: --sweep maxretry=9..3"),
+        (["--sweep", "maxretry=5,6", "--trust", "nonsense"], "nonsense"),
+        (["--set", "maxretry=5", "--sweep", "maxretry=5,6"], "--set and to --sweep"),
+        (["--set", "maxretry=many"], "Wrong value for 'maxretry'"),
+        (["--set", "bantime.increment=maybe"], "must be true or false"),
         (["--plot", "picture.doc"], ".svg"),
+        (["--html", "/nonexistent/page.html"], "cannot be written"),
+        (["--html", "/"], "is a folder"),
+        (["-", "-"], "but once"),
     ],
 )
 def test_wrong_usage(
@@ -188,6 +195,42 @@ def test_wrong_usage(
     """What is wrong with settings is told in one message; the status is 2."""
     assert main(command(*words, "--", capture)) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_defect_is_not_a_trusted_source(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody expected has a status of its own, and is told whole."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(run.Run, "read", broken)
+    assert main(command(capture)) == 70
+    assert "it broke" in capsys.readouterr().err
+
+
+def test_explain_takes_one_jail(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not choose one of several."""
+    assert main(["explain", "--config", str(CONFIG), "--packet", "1", str(capture)]) == 2
+    assert "choose one of the jails pflog, pflog-strict, pflog-slow" in capsys.readouterr().err
+
+
+def test_interpolated_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backend that other options make is the one that they make."""
+    words = ["--json", "--set", "backend=pflog[distinct=port, mode=%(mode)s]", "maxretry=30"]
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-text", *words, str(capture)])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    words[2] = "backend=%(pflog_backend)s"
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-text", *words, str(capture)])
+    assert json.loads(capsys.readouterr().out)["jails"] == [found]
+    assert [ban["source"] for ban in found["bans"]] == [SCANNER]
+
+
+def test_nothing_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A capture without packets has no begin and no end."""
+    found = result(capsys, write(tmp_path / "empty", []))
+    assert (found["packets"], found["begin"], found["end"]) == (0, None, None)
 
 
 def test_unknown_jail(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:

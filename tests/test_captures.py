@@ -6,10 +6,12 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import random
 import shutil
 import struct
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -119,6 +121,77 @@ def test_merged_by_time(tmp_path: Path) -> None:
     assert [each[:2] for each in merged] == sorted(each[:2] for each in merged)
     assert len(merged) == 900
     assert captures.done == captures.size
+
+
+@pytest.mark.parametrize("name", ["gz", "bz2", "xz", "zst"])
+def test_cut_while_packed(tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a packed file that is cut all that stands before the cut is read, and it is named."""
+    rnd = random.Random(9)
+    records = [
+        (BEGIN + index / 10, syn(SCANNER, 1 + index, rnd.getrandbits(32))) for index in range(9000)
+    ]
+    data = write(tmp_path / "pflog", records).read_bytes()
+    if name == "zst":
+        whole = pytest.importorskip("zstandard").ZstdCompressor().compress(data)
+    else:
+        pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[name]
+        whole = pack(data[: len(data) // 2]) + pack(data[len(data) // 2 :])
+    path = tmp_path / f"cut.{name}"
+    path.write_bytes(whole[:-20])
+    status = main(command("--json", path))
+    out, err = capsys.readouterr()
+    assert status == 4
+    assert str(path) in err
+    assert 4_000 < json.loads(out)["jails"][0]["packets"] <= 9_000
+
+
+@pytest.mark.parametrize("sweeps", [False, True])
+def test_fifo(
+    tmp_path: Path, capture: Path, sweeps: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What can be read but once is."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    writer = threading.Thread(target=path.write_bytes, args=(capture.read_bytes(),))
+    writer.start()
+    words = ["--sweep", "maxretry=15,16", "--"] if sweeps else []
+    assert main(command("--json", *words, path)) == 0
+    writer.join()
+    found = json.loads(capsys.readouterr().out)
+    bans = (
+        found["settings"][0]["banned"]
+        if sweeps
+        else [ban["source"] for ban in found["jails"][0]["bans"]]
+    )
+    assert bans == [SCANNER]
+
+
+def test_pcapng_of_several_interfaces() -> None:
+    """Other interfaces' packets are passed over; of a file that has no pflog they are refused."""
+    data = pcapng(scan_records(SCANNER, range(1, 6), BEGIN))
+    section, pflog, packets = data[:28], data[28:60], data[60:]
+    ethernet = struct.pack("<IIHxxII", 1, 20, 1, 0, 20)
+
+    def packet(interface: int) -> bytes:
+        return struct.pack("<IIIIIII4sI", 6, 36, interface, 0, 0, 4, 4, b"abcd", 36)
+
+    assert len(PcapngDecoder().feed(section + pflog + ethernet + packet(1) + packets)) == 5
+    with pytest.raises(PflogError, match="link type 1"):
+        PcapngDecoder().feed(section + ethernet + packet(0))
+
+
+@pytest.mark.parametrize(
+    ("block", "told"),
+    [
+        (struct.pack("<IIIII", 3, 20, 4, 0, 20), "no time"),
+        (struct.pack("<IIIIIIII", 6, 32, 0, 0xFFFFFFFF, 0, 0, 0, 32), "time is"),
+    ],
+)
+def test_pcapng_without_a_time(block: bytes, told: str) -> None:
+    """Packets without a time, or one that no savefile can hold, are refused."""
+    data = pcapng([])
+    with pytest.raises(PflogError, match=told):
+        PcapngDecoder().feed(data + block)
 
 
 def test_damaged_and_foreign(

@@ -1,17 +1,20 @@
 """The command lines ``backtest`` and ``explain``.
 
 Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
-every setting); 2 wrong usage or configuration; 4 a capture was damaged or skipped.
-130: interrupted, with what was known by then printed.
+every setting); 2 wrong usage or configuration; 4 a capture was damaged or skipped, or
+fail2ban failed on a line.  70: a defect of this program.  130: interrupted, with what was
+known by then printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import re
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
-TRUSTED, USAGE, DAMAGED, INTERRUPTED = 1, 2, 4, 130
+TRUSTED, USAGE, DAMAGED, DEFECT, INTERRUPTED = 1, 2, 4, 70, 130
 BROKEN_PIPE = 141
 
 NEEDS_FAIL2BAN = """\
@@ -65,7 +68,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--plot", metavar="FILE", type=Path, help="draw bans over time and ports: .svg or .png"
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with all of it")
-    parser.set_defaults(run=lambda arguments: _guard(_backtest, parser, arguments))
+    parser.set_defaults(run=functools.partial(_guard, _backtest, parser))
 
     parser = commands.add_parser(
         "explain",
@@ -77,8 +80,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--source", metavar="IP", help="the packets of this source")
     which.add_argument("--packet", metavar="N", type=int, help="the N-th packet, from 1")
-    explain = parser
-    parser.set_defaults(run=lambda arguments: _guard(_explain, explain, arguments))
+    parser.set_defaults(run=functools.partial(_guard, _explain, parser))
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -114,6 +116,19 @@ class _UsageError(Exception):
 def _guard(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Run a command; what is wrong with usage or configuration becomes one message."""
     try:
+        return _run(run, parser, arguments)
+    except BrokenPipeError:  # the reader (head, less) has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except KeyboardInterrupt:  # before there was anything to print
+        return INTERRUPTED
+    except Exception:  # status 1 would say that a trusted source was banned
+        traceback.print_exc()
+        return DEFECT
+
+
+def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    try:
         from . import jails, sweep
     except ImportError as error:
         print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
@@ -125,9 +140,6 @@ def _guard(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namesp
     except (_UsageError, jails.ConfigurationError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return USAGE
-    except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
     return status
 
 
@@ -139,6 +151,8 @@ def _sort_words(arguments: argparse.Namespace) -> None:
         arguments.captures += [word for word in words if not _is_setting(word)]
     if not arguments.captures:
         raise _UsageError("there is no CAPTURE")
+    if arguments.captures.count("-") > 1:
+        raise _UsageError("standard input (-) can be read but once")
 
 
 def _is_setting(word: str) -> bool:
@@ -147,6 +161,16 @@ def _is_setting(word: str) -> bool:
 
 def _settings(arguments: argparse.Namespace) -> dict[str, str]:
     return dict(word.split("=", 1) for word in arguments.set)
+
+
+def _check_output(path: Optional[Path]) -> None:
+    """Find out before the work whether a file can be written at its end."""
+    if path is None:
+        return
+    if path.is_dir():
+        raise _UsageError(f"{path} is a folder")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise _UsageError(f"{path} cannot be written")
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:
@@ -161,7 +185,9 @@ def _jails(arguments: argparse.Namespace, configuration: Configuration) -> list[
 
     names: list[str] = arguments.jail or choose(configuration.jails())
     if not names:
-        raise ConfigurationError(f"no jail in {arguments.config} has backend = pflog; name one")
+        raise ConfigurationError(
+            f"no jail in {configuration.folder} has backend = pflog; name one with --jail"
+        )
     return names
 
 
@@ -176,6 +202,8 @@ def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.plot or arguments.html:
         from . import plot
 
+        _check_output(arguments.plot)
+        _check_output(arguments.html)
         if problem := plot.problem(arguments.plot):
             if arguments.plot:
                 raise _UsageError(problem)
@@ -232,6 +260,13 @@ def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
             plot.write_page(arguments.html, documents, results)
 
 
+def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:
+    names = _jails(arguments, configuration)
+    if len(names) > 1:
+        raise _UsageError(f"choose one of the jails {', '.join(names)} with --jail")
+    return names[0]
+
+
 def _sweep(arguments: argparse.Namespace) -> int:
     from . import sweep
     from .report import as_json, table_csv
@@ -239,14 +274,15 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     if arguments.plot or arguments.verbose:
         raise _UsageError("--plot and --verbose are for single jails, not for --sweep")
-    names = _jails(arguments, _configuration(arguments))
-    if len(names) > 1:
-        raise _UsageError(f"--sweep takes one --jail, of {', '.join(names)}")
+    configuration = _configuration(arguments)
+    name = _one_jail(arguments, configuration)
     common = _settings(arguments)
     settings = [{**common, **each} for each in sweep.combinations(arguments.sweep)]
+    if twice := sorted(set(common) & {word.partition("=")[0] for word in arguments.sweep}):
+        raise _UsageError(f"{twice[0]} is given to --set and to --sweep")
     asked = sweep.Sweep(
-        arguments.config or _configuration(arguments).folder,
-        names[0],
+        configuration.folder,
+        name,
         tuple(arguments.captures),
         settings,
         tuple(arguments.trust),
@@ -259,15 +295,15 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if judged.interrupted:
         _tell("interrupted; this is known of what was read:")
     if arguments.json:
-        print(as_json(sweep.as_dicts(names[0], outcomes)))
+        print(as_json(sweep.as_dicts(name, outcomes)))
     elif arguments.csv:
         print(table_csv(*sweep.as_table(outcomes)), end="")
     else:
-        show(sweep.document(names[0], common, outcomes))
+        show(sweep.document(name, common, outcomes))
     if arguments.html:
         from . import plot
 
-        plot.write_page(arguments.html, [sweep.document(names[0], common, outcomes)], [])
+        plot.write_page(arguments.html, [sweep.document(name, common, outcomes)], [])
     if judged.interrupted:
         return INTERRUPTED
     trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
@@ -283,8 +319,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     from .judge import Judge
 
     configuration = _configuration(arguments)
-    names = _jails(arguments, configuration)
-    judge = Judge(configuration.load(names[0], _settings(arguments)))
+    name = _one_jail(arguments, configuration)
+    judge = Judge(configuration.load(name, _settings(arguments)))
     captures = Captures(arguments.captures, _tell)
     explainer = Explainer(judge, _address(arguments.source), arguments.packet)
     try:

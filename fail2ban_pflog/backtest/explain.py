@@ -166,6 +166,8 @@ class Explainer:
 
     def _distinct(self, frame: bytes) -> str:
         if self._verdict is Verdict.PASS:
+            if self._found is None:
+                return "passes what it cannot read"
             return "new" if self._judge.distinct.what != "none" else "every packet passes"
         if self._verdict is Verdict.REPEAT:
             return "a repeat: this source asked for it before"

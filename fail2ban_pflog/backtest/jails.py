@@ -204,20 +204,27 @@ class Configuration:
         reader = JailReader(name, force_enable=True, basedir=str(self.folder))
         reader.read()
         changes = {"action": "", "enabled": "true", **settings}
-        if not is_pflog(changes.get("backend") or self._get(name, "backend")):
-            changes["backend"] = ANY_BACKEND
         known = {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
         if unknown := sorted(set(settings) - known):
             raise ConfigurationError(
                 f"jail {name} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
             )
+        for option, value in settings.items():
+            if JailReader._configOpts.get(option, "?")[0] == "bool" and not is_bool(value):
+                raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
         reader.merge_section(name, changes)
-        with _errors() as errors:
+        try:
+            if not is_pflog(str(reader.get(name, "backend"))):
+                reader.merge_section(name, {"backend": ANY_BACKEND})
+        except configparser.Error as error:
+            raise ConfigurationError(f"jail {name}: {error}") from None
+        with _errors(settings) as errors:
             try:
                 reader.getOptions()
                 commands: list[list[Any]] = reader.convert(allow_no_files=True)
-            except (ValueError, configparser.Error) as error:
-                raise ConfigurationError(f"jail {name}: {error}") from None
+            except (ValueError, TypeError, configparser.Error) as error:
+                told = "; ".join(errors) or str(error)
+                raise ConfigurationError(f"jail {name}: {told}") from None
         if errors:
             raise ConfigurationError(f"jail {name}: {'; '.join(errors)}")
         return commands
@@ -238,25 +245,36 @@ class Configuration:
 
 
 class _Errors(logging.Handler):
-    """What fail2ban logs as errors: the only place where it tells some."""
+    """What fail2ban logs as errors: the only place where it tells some.
 
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+    options: of a value of these that it does not understand it only warns, and takes the
+    default; here that is an error.
+    """
+
+    def __init__(self, options: Iterable[str]) -> None:
+        super().__init__(logging.WARNING)
         self.messages: list[str] = []
+        self._options = [repr(option) for option in options]
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.messages.append(record.getMessage())
+        message = record.getMessage()
+        wrong = message.startswith("Wrong") and any(each in message for each in self._options)
+        if wrong or record.levelno >= logging.ERROR:
+            self.messages.append(message)
 
 
 @contextmanager
-def _errors() -> Iterator[list[str]]:
+def _errors(options: Iterable[str]) -> Iterator[list[str]]:
     """Collect what fail2ban logs as errors meanwhile."""
-    handler, logger = _Errors(), logging.getLogger("fail2ban")
+    handler, logger = _Errors(options), logging.getLogger("fail2ban")
+    level = logger.level
     logger.addHandler(handler)
+    logger.setLevel(logging.WARNING)
     try:
         yield handler.messages
     finally:
         logger.removeHandler(handler)
+        logger.setLevel(level)
 
 
 def _remember_bans(database: Any) -> None:
@@ -289,6 +307,11 @@ def _remember_bans(database: Any) -> None:
 def is_pflog(backend: str) -> bool:
     """Whether a jail's option ``backend`` asks for pflog."""
     return backend.partition("[")[0].strip().lower() == "pflog"
+
+
+def is_bool(text: str) -> bool:
+    """Whether a text says yes or no; fail2ban takes every other for no."""
+    return text.lower() in ("1", "on", "true", "yes", "0", "off", "false", "no")
 
 
 def choose(jails: Iterable[JailInfo]) -> list[str]:

@@ -299,6 +299,10 @@ class Judge:
         """Ban, as the thread of the jail's actions does."""
         # After a step of the clock the ticket may be younger than the packet: its ports, too.
         set_time(max(now(), ticket.getTime()))
+        key = self.key(ticket)
+        held = self._banned.get(key)
+        if held is not None and now() > held[0].end:
+            self._lift(held[1])
         manager = ban_manager(self.jail)
         ticket = BanTicket.wrap(ticket)
         ban_time = ticket.getBanTime(manager.getBanTime())
@@ -316,7 +320,7 @@ class Judge:
         ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
         ban.lines = ticket.getMatches() or []
         self.bans.append(ban)
-        self._banned[self.key(ticket)] = ban, ticket.getID()
+        self._banned[key] = ban, ticket.getID()
 
     def _lift(self, banned: Any) -> None:
         """Lift a ban that is over, as the thread of the jail's actions does."""

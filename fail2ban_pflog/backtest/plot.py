@@ -13,6 +13,7 @@ import io
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Optional
 
@@ -103,10 +104,18 @@ def _draw_time(axis: Any, result: Result, survey: Survey) -> None:
 def _draw_ports(axis: Any, result: Result, survey: Survey) -> None:
     """How many sources asked for how many different ports; banned and others."""
     banned = set(result.banned)
+    # With prefix6 whole networks are banned.
+    lengths = {int(source.partition("/")[2]) for source in banned if "/" in source}
     ports = survey.ports
+    counts_of: dict[bool, list[int]] = {True: [], False: []}
+    for source, count in ports.items():
+        names = [source]
+        if ":" in source:
+            names += [str(ip_network(f"{source}/{length}", strict=False)) for length in lengths]
+        counts_of[not banned.isdisjoint(names)].append(count)
     for label, colour, counts in (
-        ("banned", BANS, [count for source, count in ports.items() if source in banned]),
-        ("not banned", LOGGED, [count for source, count in ports.items() if source not in banned]),
+        ("banned", BANS, counts_of[True]),
+        ("not banned", LOGGED, counts_of[False]),
     ):
         points = sorted((count, sources) for count, sources in Counter(counts).items() if count)
         if points:

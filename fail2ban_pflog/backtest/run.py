@@ -43,7 +43,7 @@ class Trust:
         with contextlib.suppress(ValueError):
             return [ip_network(word, strict=False)]
         try:
-            text = Path(word).read_text("utf-8")
+            text = Path(word).read_text("utf-8-sig")
         except (OSError, ValueError) as error:
             raise ConfigurationError(f"--trust {word}: no network, and no file ({error})") from None
         networks = []
@@ -165,24 +165,26 @@ class Run:
         lowest, end = math.inf, self._end
         surveyed = self._surveys[0] is not None
         waiting = self._waiting
-        for record in records:
-            number += 1
-            time = record[0] + record[1] / 1e6
-            if time < lowest:
-                lowest = time
-            if time > end:
-                end = time
-            source = source_of(record[2])
-            count(source)
-            sample = Sample(record, byteorder, time, number)
-            samples: Sequence[Sample] = (sample,)
-            if waiting is not None:
-                samples = waiting.take(sample, source)
-            prevented = self._judge(samples) if samples else ()
-            if surveyed:
-                self._survey(sample, source, prevented)
-        self.packets = number
-        self._begin, self._end = min(self._begin, lowest), end
+        try:
+            for record in records:
+                number += 1
+                time = record[0] + record[1] / 1e6
+                if time < lowest:
+                    lowest = time
+                if time > end:
+                    end = time
+                source = source_of(record[2])
+                count(source)
+                sample = Sample(record, byteorder, time, number)
+                samples: Sequence[Sample] = (sample,)
+                if waiting is not None:
+                    samples = waiting.take(sample, source)
+                prevented = self._judge(samples) if samples else ()
+                if surveyed:
+                    self._survey(sample, source, prevented)
+        finally:  # also when Ctrl-C was pressed
+            self.packets = number
+            self._begin, self._end = min(self._begin, lowest), end
         if waiting is not None:
             for samples in waiting.forget(lowest):
                 self._judge(samples)

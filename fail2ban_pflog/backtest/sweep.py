@@ -31,7 +31,7 @@ from .captures import Captures, is_stream
 from .family import Family, families
 from .jails import Configuration, ConfigurationError
 from .judge import Judge
-from .report import Document, Row, Table, duration
+from .report import WIDTH, Document, Row, Table, duration
 from .run import Result, Run, Trust
 from .terminal import Progress
 
@@ -40,6 +40,9 @@ __all__ = ["Outcome", "Sweep", "best", "combinations", "document", "missed", "ru
 COLLECT = (100_000, 50, 100)
 """When a process looks for cycles among its objects: seldom, for it keeps a great many that
 are in none (ports, tickets), and by default would walk over all of them again and again."""
+
+OTHER_COLUMNS = 48
+"""How wide the table is without the settings."""
 
 LOOK_EVERY = 0.2
 """Seconds after which Ctrl-C is noticed at the latest."""
@@ -98,21 +101,23 @@ def combinations(words: Sequence[str]) -> list[dict[str, str]]:
     """All combinations of what ``--sweep`` was given.
 
     words: ``name=value,value`` or, for whole numbers, ``name=first..last`` and
-    ``name=first..last..step``.  Raises ConfigurationError.
+    ``name=first..last..step``; commas within brackets separate nothing.  Raises ConfigurationError.
     """
-    axes: list[list[tuple[str, str]]] = []
+    axes: dict[str, list[tuple[str, str]]] = {}
     for word in words:
         name, _, values = word.partition("=")
-        axes.append([(name, value) for value in _values(name, values)])
-    count = math.prod(map(len, axes))
+        if name in axes:
+            raise ConfigurationError(f"--sweep {name}= is given twice: name all values at once")
+        axes[name] = [(name, value) for value in _values(name, values)]
+    count = math.prod(map(len, axes.values()))
     if count > MAX_SETTINGS:
         raise ConfigurationError(f"--sweep: {count:,} settings; {MAX_SETTINGS:,} are the most")
-    return [dict(chosen) for chosen in itertools.product(*axes)]
+    return [dict(chosen) for chosen in itertools.product(*axes.values())]
 
 
 def _values(name: str, text: str) -> list[str]:
     values: list[str] = []
-    for part in text.split(","):
+    for part in re.split(r",(?![^\[]*\])", text):
         if match := re.fullmatch(r"(\d+)\.\.(\d+)(?:\.\.(\d+))?", part.strip()):
             first, last, step = int(match[1]), int(match[2]), int(match[3] or 1)
             if not step or last < first or (last - first) // step >= MAX_SETTINGS:
@@ -248,6 +253,7 @@ def run_sweep(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Ju
     Raises ConfigurationError.
     """
     # Check one of each value here: its words are better than those of a dead process.
+    Trust(sweep.trust)
     configuration = Configuration(sweep.config)
     seen: set[tuple[str, str]] = set()
     for each in sweep.settings:
@@ -434,25 +440,33 @@ def document(jail: str, common: dict[str, str], outcomes: Sequence[Outcome]) -> 
     wanted = scanners(outcomes)
     marked = set(best(outcomes))
     names = [name for name in (outcomes[0].settings if outcomes else {}) if name not in common]
+    settings = [[outcome.settings[name] for name in names] for outcome in outcomes]
+    width = sum(max(map(len, (name, *values))) + 2 for name, values in zip(names, zip(*settings)))
+    told_below = width > WIDTH - OTHER_COLUMNS
+    columns = [] if told_below else names
     rows = []
     for index, outcome in enumerate(outcomes):
         cells = (
             "*" if index in marked else "",
-            *(outcome.settings[name] for name in names),
+            *(outcome.settings[name] for name in columns),
             f"{outcome.bans:,}",
             f"{len(outcome.trusted):,}",
             f"{missed(outcome, wanted):,}",
             "never" if math.isinf(wait_ := delay(outcome, wanted)) else duration(wait_),
             f"{outcome.share:.1%}",
         )
-        rows.append(Row(cells, (), bool(outcome.trusted)))
-    columns = ("", *(f"{name} " for name in names), "Bans ", "Trusted ", "Missed ", "Delay ")
-    table = Table(f"Jail {jail}: {len(rows)} settings", (*columns, "Prevented "), rows)
+        told = "  ".join(f"{name}={outcome.settings[name]}" for name in names)
+        notes = (told,) if told_below else ()
+        rows.append(Row(cells, notes, bool(outcome.trusted)))
+    heads = ("", *(f"{name} " for name in columns), "Bans ", "Trusted ", "Missed ", "Delay ")
+    title = f"Jail {jail}: {len(rows):,} setting{'s' if len(rows) != 1 else ''}"
+    table = Table(title, (*heads, "Prevented "), rows)
     parts: Document = [table, LEGEND]
     if marked:
         chosen = outcomes[min(marked)].settings
         lines = [f"[{jail}]", "enabled = true"]
-        lines += [f"{name} = {value}" for name, value in chosen.items()]
+        for name, value in chosen.items():
+            lines.append(f"{name} = " + "\n    ".join(value.splitlines()))
         parts.append("For jail.local:\n\n" + "\n".join(lines))
     else:
         parts.append("No setting bans anybody without a trusted source among them.")

@@ -23,7 +23,7 @@ from tests.pflogs import syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest import family, jails, judge, run, sweep
+from fail2ban_pflog.backtest import family, jails, judge, run, sweep, workers
 from fail2ban_pflog.backtest.captures import Captures
 from fail2ban_pflog.cli import main
 
@@ -177,7 +177,7 @@ def test_no_family_where_maxretry_shows() -> None:
 def test_shares_keep_families_together(jobs: int) -> None:
     """Every setting is in one share, and few families are in two."""
     settings = sweep.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
-    parts = sweep.shares(settings, jobs)
+    parts = workers.shares(settings, jobs)
     assert sorted(index for part in parts for index in part) == list(range(20))
     held = [
         {(settings[index]["findtime"], settings[index]["mode"]) for index in part} for part in parts

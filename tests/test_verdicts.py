@@ -19,8 +19,9 @@ from tests.pflogs import syn, syn6
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog.backtest import family, jails, judge, run
+from fail2ban_pflog.backtest.blame import begins_with_address
 from fail2ban_pflog.backtest.captures import Captures
-from fail2ban_pflog.backtest.judge import begins_with_address, source_of
+from fail2ban_pflog.backtest.judge import source_of
 
 Packet = tuple[float, bytes]
 

@@ -4,11 +4,14 @@
     pcapng    the other savefile format
     jails     fail2ban's own reading of its configuration; jails without actions
     judge     one jail, on a clock that the packets turn
+    blame     whom a filter blames
     waiting   packets of sources that cannot be banned yet
     survey    what is counted beside the verdicts: sources, time lines, ports
     run       captures through judges, in one pass
     family    judges that differ in maxretry alone, as one
-    sweep     many settings at once, on all cores
+    share     what judges have in common, done once
+    sweep     many settings at once, and which is the best
+    workers   a sweep on all cores
     explain   every step of the way of one source's packets
     report    results as text, JSON and CSV
     plot      results as pictures and as a page

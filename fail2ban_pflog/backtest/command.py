@@ -129,11 +129,11 @@ def _guard(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namesp
 
 def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
-        from . import jails, sweep
+        from . import jails
     except ImportError as error:
         print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
         return USAGE
-    sweep.quiet()
+    jails.quiet()
     try:
         _sort_words(arguments)
         status: int = run(arguments)
@@ -268,7 +268,7 @@ def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> st
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from . import sweep
+    from . import sweep, workers
     from .report import as_json, table_csv
     from .terminal import progress, show
 
@@ -288,7 +288,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         tuple(arguments.trust),
     )
     with progress(f"judging {len(settings)} settings") as report:
-        judged = sweep.run_sweep(asked, _tell, report)
+        judged = workers.run_sweep(asked, _tell, report)
     outcomes = judged.outcomes
     for problem in judged.problems:
         _tell(problem)

@@ -44,6 +44,7 @@ __all__ = [
     "find_configuration",
     "now",
     "observer",
+    "quiet",
     "seconds",
     "set_time",
 ]
@@ -302,6 +303,14 @@ def _remember_bans(database: Any) -> None:
         purge()
 
     database.getBan, database.addBan, database.purge = get_ban, add_ban, forget
+
+
+def quiet() -> None:
+    """Keep fail2ban's own log off the terminal: its errors are told as ours."""
+    logger = logging.getLogger("fail2ban")
+    logger.setLevel(logging.ERROR)
+    logger.addHandler(logging.NullHandler())
+    logger.propagate = False
 
 
 def is_pflog(backend: str) -> bool:

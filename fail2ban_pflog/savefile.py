@@ -21,6 +21,7 @@ __all__ = [
     "DLT_OLD_PFLOG",
     "DLT_PFLOG",
     "FILE_HEADER_SIZE",
+    "MAGICS",
     "MAX_CAPLEN",
     "RECORD_HEADER_SIZE",
     "Batch",
@@ -54,6 +55,9 @@ _MAGIC = {
     b"\xa1\xb2\x3c\x4d": (">", True),
     b"\x4d\x3c\xb2\xa1": ("<", True),
 }
+MAGICS = tuple(_MAGIC)
+"""What savefiles begin with."""
+
 _PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 _EMPTY = (0, 0, 0, 0)
 

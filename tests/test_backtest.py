@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 import struct
 import time
@@ -186,6 +187,9 @@ def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFi
         (["--plot", "picture.doc"], ".svg"),
         (["--html", "/nonexistent/page.html"], "cannot be written"),
         (["--html", "/"], "is a folder"),
+        (["--html", str(SCRUB)], "is a capture"),
+        (["--set", "mode = any"], "as in maxretry=5"),
+        (["--set", "MaxRetry=3"], "as in maxretry=5"),
         (["-", "-"], "but once"),
     ],
 )
@@ -208,6 +212,49 @@ def test_a_defect_is_not_a_trusted_source(
     monkeypatch.setattr(run.Run, "read", broken)
     assert main(command(capture)) == 70
     assert "it broke" in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_written(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk is told in one line."""
+    assert main(command("--html", "/dev/full", capture)) == 2
+    assert "cannot write what came of it" in capsys.readouterr().err
+
+
+def test_long_values(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value may be longer than a file's name."""
+    addresses = " ".join(f"192.0.2.{number}" for number in range(60))
+    assert result(capsys, "--set", f"ignoreip={addresses} {SCANNER}", "--", capture)["bans"] == []
+
+
+def test_text_jails_read_every_packet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A jail that reads text is given the lines that it would find there: outbound ones, too."""
+    records = [(BEGIN + index, syn(SCANNER, 22, index, direction=2)) for index in range(40)]
+    path = write(tmp_path / "out", records)
+    words = ["--json", "--set", "filter=pflog[mode=any, direction=out]", "--", str(path)]
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-text", *words])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    assert [ban["source"] for ban in found["bans"]] == [SCANNER]
+
+
+def test_no_database_no_increment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a database fail2ban makes no ban longer."""
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    (config / "fail2ban.local").write_text("[Definition]\ndbfile = None\n")
+    (config / "fail2ban.conf").write_text("[Definition]\ndbfile = /tmp/none\n")
+    records = scan_records(SCANNER, range(1, 16), BEGIN)
+    records += scan_records(SCANNER, range(1, 16), BEGIN + 600)
+    path = str(write(tmp_path / "twice", records))
+    words = ["--json", "--set", "bantime=60", "bantime.increment=true", "--", path]
+    main(["backtest", "--config", str(config), "--jail", "pflog", *words])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    assert [ban["seconds"] for ban in found["bans"]] == [60, 60]
+
+
+def test_ignorecommand_that_fails(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fail2ban logs as an error is told, and the status says that something is wrong."""
+    assert main(command("--set", "ignorecommand=/nonexistent <ip>", "--", capture)) == 4
+    assert "/nonexistent" in capsys.readouterr().err
 
 
 def test_explain_takes_one_jail(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -317,6 +364,27 @@ def test_explain_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert out.count("-> prevented") == 25
     out = explained(capsys, capture, "--source", RETRY)
     assert out.count("a repeat") == 39
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["ignoreip=203.0.113.0/24"], "ignored: ip"),
+        (
+            ["ignoreip=203.0.113.0/24", 'ignorecache=key="<ip>", max-count=9, max-time=5m'],
+            "ignored: ignorecache",
+        ),
+        (["filter=pflog[mode=normal, interface=em9]"], "prefregex: no match"),
+        (["filter=pflog[mode=normal, ignoreregex=.*rule 1.*]"], "ignoreregex 1 matches"),
+    ],
+)
+def test_explain_why_not(
+    capture: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each packet that is not counted it says what kept it."""
+    out = explained(capsys, capture, "--set", *settings, "--source", SCANNER, "--")
+    assert out.count("-> not counted") == 40
+    assert out.count(said) == (39 if "cache" in said else 40)
 
 
 def test_explain_a_packet(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,6 +8,7 @@ import json
 import lzma
 import os
 import random
+import resource
 import shutil
 import struct
 import subprocess
@@ -22,7 +23,7 @@ from tests.pflogs import syn
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest.captures import Captures
+from fail2ban_pflog.backtest.captures import Captures, sizes
 from fail2ban_pflog.backtest.pcapng import PcapngDecoder
 from fail2ban_pflog.cli import main
 
@@ -143,6 +144,51 @@ def test_cut_while_packed(tmp_path: Path, name: str, capsys: pytest.CaptureFixtu
     assert status == 4
     assert str(path) in err
     assert 4_000 < json.loads(out)["jails"][0]["packets"] <= 9_000
+
+
+def test_the_same_file_twice(
+    tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However it is named, a file is read once."""
+    soft, hard = tmp_path / "soft", tmp_path / "hard"
+    soft.symlink_to(capture)
+    os.link(capture, hard)
+    expected = result(capsys, capture)
+    assert main(command("--json", capture, soft, hard, f"{tmp_path}/./{capture.name}")) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["jails"] == [expected]
+    assert err.count("is the same file as") == 3
+
+
+def test_a_file_that_grows(tmp_path: Path) -> None:
+    """It is read up to where it ended at first, and a record that is cut there is no damage."""
+    records = scan_records(SCANNER, range(1, 9_000), BEGIN)
+    path = write(tmp_path / "grows", records)
+    data = path.read_bytes()
+    path.write_bytes(data[:-10])
+    limits = sizes([str(path)])
+    path.write_bytes(data)
+    for grown in (True, False):
+        told: list[str] = []
+        captures = Captures([str(path)], told.append, limits)
+        assert sum(len(batch.records) for batch in captures) == 8_998
+        assert captures.bad == (not grown)
+        path.write_bytes(data[:-10])
+
+
+def test_many_files_at_once(tmp_path: Path) -> None:
+    """More captures that overlap than this process may open by default."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    names = []
+    for index in range(150):
+        records = [(BEGIN + index / 10, syn(SCANNER, 80)), (BEGIN + 100 + index, syn(SCANNER, 81))]
+        names.append(str(write(tmp_path / str(index), records)))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (100, before[1]))
+    try:
+        captures = Captures(names, pytest.fail)
+        assert sum(len(batch.records) for batch in captures) == 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.parametrize("sweeps", [False, True])

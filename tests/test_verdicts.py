@@ -260,6 +260,17 @@ def test_shipped_filter_begins_with_address() -> None:
         assert begins_with_address(jail.filter)
 
 
+def test_a_filter_must_show_whom_it_blames(tmp_path: Path) -> None:
+    """One whose prefregex picks the destination is found out even where it matches late."""
+    prefix = "^.*> <F-CONTENT>\\S+:.*</F-CONTENT>$"
+    configuration = filter_config(tmp_path / "config", "^<ADDR>\\.22:", prefix)
+    found = [(BEGIN + index / 9, syn(f"203.0.113.{index % 250}", 80)) for index in range(4000)]
+    found += [(BEGIN + 900 + index / 9, syn(f"198.51.100.{index}", 22)) for index in range(40)]
+    one = judge.Judge(configuration.load("mine", {}))
+    judged(one, write(tmp_path / "pflog", found))
+    assert {ban.source for ban in one.bans} == {"10.99.0.2"}
+
+
 def test_filter_that_blames_the_destination(tmp_path: Path) -> None:
     """A filter that blames others than the source is judged packet by packet, alone and swept."""
     configuration = filter_config(tmp_path / "config", "^.*> <ADDR>\\.\\d+: ")

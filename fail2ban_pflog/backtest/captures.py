@@ -11,25 +11,32 @@ before the damage is read.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import io
 import lzma
+import resource
 import stat
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional, Union, cast
 
 from ..errors import PflogError
+from ..savefile import MAGICS as SAVEFILE_MAGICS
 from ..savefile import Decoder, Record
+from ..sources.compressed import MAGICS as PACKED_MAGICS
 from ..sources.compressed import decompressed
 from .pcapng import MAGIC as PCAPNG_MAGIC
 from .pcapng import PcapngDecoder
 
-__all__ = ["Batch", "Captures", "is_stream"]
+__all__ = ["Batch", "Captures", "is_capture", "is_stream", "sizes"]
 
 STDIN = "-"
+
+SPARE_FILES = 64
+"""Files that may be open beside the captures."""
 
 CHUNK = 1 << 18
 """Bytes decoded at once: some two thousand packets."""
@@ -46,6 +53,26 @@ def is_stream(name: str) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
+def is_capture(path: Path) -> bool:
+    """Whether a file begins as captures, also packed ones, do."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(6)
+    except OSError:
+        return False
+    return start.startswith((*SAVEFILE_MAGICS, PCAPNG_MAGIC, *PACKED_MAGICS))
+
+
+def sizes(names: Iterable[str]) -> dict[str, int]:
+    """The sizes of files, in bytes, of those that have one."""
+    found = {}
+    for name in names:
+        if not is_stream(name):
+            with contextlib.suppress(OSError):
+                found[name] = Path(name).stat().st_size
+    return found
+
+
 class Batch(NamedTuple):
     """Packets of one file, oldest first, none of them younger than another file's next.
 
@@ -59,24 +86,61 @@ class Batch(NamedTuple):
 Tell = Callable[[str], None]
 
 
+def allow_files(count: int) -> None:
+    """Allow that as many files are open at once, as far as this process may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + SPARE_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        if hard != resource.RLIM_INFINITY:
+            wanted = min(wanted, hard)
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _same_file(name: str, known: dict[tuple[int, int], str]) -> Optional[str]:
+    """Under which name a regular file was named before."""
+    if is_stream(name):
+        return None
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return None
+    identity = status.st_dev, status.st_ino
+    other = known.get(identity)
+    known.setdefault(identity, name)
+    return other
+
+
 class Captures:
     """A number of captures.
 
     names: paths; ``-`` is standard input.
     tell: called with a sentence for each file that is skipped or damaged.
+    limits: from ``sizes``, for files that grow: up to where they are read.  By default they
+    are read up to where they end now.
 
     bad: how many of them there were.
     done, size: bytes read so far, and in all (as they are on the disk); for progress.
     """
 
-    def __init__(self, names: Iterable[str], tell: Tell) -> None:
+    def __init__(
+        self, names: Iterable[str], tell: Tell, limits: Optional[Mapping[str, int]] = None
+    ) -> None:
         self.bad = 0
         self.done = 0
         self.size = 0
         self._tell = tell
         self._waiting: list[_Capture] = []
-        for name in dict.fromkeys(names):
-            capture = _Capture(name)
+        names = list(dict.fromkeys(names))
+        allow_files(len(names))
+        if limits is None:
+            limits = sizes(names)
+        known: dict[tuple[int, int], str] = {}
+        for name in names:
+            if other := _same_file(name, known):
+                tell(f"{name}: is the same file as {other}, and read once")
+                continue
+            capture = _Capture(name, limits.get(name, 0))
             if self._try(capture, capture.peek):
                 self._waiting.append(capture)
                 self.size += capture.size
@@ -132,13 +196,14 @@ class _Capture:
     position, size: bytes read, and in all, as they are on the disk; 0 of a stream.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, limit: int) -> None:
         self.name = "standard input" if name == STDIN else name
         self.first = (0, 0)
         self.records: list[Record] = []
         self.size = 0
         self.position = 0
         self.was_read = False
+        self._limit = limit
         self._path = None if name == STDIN else Path(name)
         self._is_stream = is_stream(name)
         self._raw: Optional[BinaryIO] = None
@@ -177,16 +242,32 @@ class _Capture:
         if self._file is None:
             self._open()
         while not self.records:
-            data = self._file.read1(CHUNK)
+            data = self._file.read1(self._room())
             self.records = self._decoder.feed(data)
             if not data and not self.records:
-                if pending := self._decoder.pending:
+                if (pending := self._decoder.pending) and not self._has_grown():
                     raise PflogError("record", 0, pending, "ends within a record")
                 return False
         self.was_read = True
         if self._raw is not None and not self._is_stream:
             self.position = self._raw.tell()
         return True
+
+    def _room(self) -> int:
+        """How many bytes to read next: of a file that grows only what it had."""
+        if self._file is not self._raw or self._raw is None or self._is_stream:
+            return CHUNK
+        left: int = self._limit - self._raw.tell()
+        return min(CHUNK, max(0, left))
+
+    def _has_grown(self) -> bool:
+        """Whether what looks like an end within a record is none."""
+        return (
+            self._file is self._raw
+            and self._path is not None
+            and not self._is_stream
+            and self._path.stat().st_size > self._limit
+        )
 
     def take(self, limit: Optional[tuple[int, int]]) -> list[Record]:
         """The records up to ``limit``, another file's next time: at least one."""

@@ -1,8 +1,8 @@
 """The command lines ``backtest`` and ``explain``.
 
 Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
-every setting); 2 wrong usage or configuration; 4 a capture was damaged or skipped, or
-fail2ban failed on a line.  70: a defect of this program.  130: interrupted, with what was
+every setting); 2 wrong usage or configuration, or the output cannot be written; 4 a
+capture was damaged or skipped, or fail2ban failed on a line or logged an error.  70: a defect of this program.  130: interrupted, with what was
 known by then printed.
 """
 
@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import argparse
 import functools
+import io
 import os
 import re
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -113,18 +115,32 @@ class _UsageError(Exception):
     """What is wrong with the command line."""
 
 
+class _OutputError(Exception):
+    """What came of it cannot be written."""
+
+
 def _guard(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     """Run a command; what is wrong with usage or configuration becomes one message."""
     try:
         return _run(run, parser, arguments)
     except BrokenPipeError:  # the reader (head, less) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return BROKEN_PIPE
     except KeyboardInterrupt:  # before there was anything to print
         return INTERRUPTED
+    except _OutputError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        _drop_output()
+        return USAGE
     except Exception:  # status 1 would say that a trusted source was banned
         traceback.print_exc()
         return DEFECT
+
+
+def _drop_output() -> None:
+    """Let Python's own flush at the end find nothing to complain about."""
+    with suppress(io.UnsupportedOperation):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
@@ -134,6 +150,8 @@ def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespac
         print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
         return USAGE
     jails.quiet()
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what the locale cannot
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _sort_words(arguments)
         status: int = run(arguments)
@@ -156,7 +174,11 @@ def _sort_words(arguments: argparse.Namespace) -> None:
 
 
 def _is_setting(word: str) -> bool:
-    return re.match(r"[a-z][a-z0-9_.]*=", word) is not None and not Path(word).exists()
+    if os.path.exists(word):
+        return False
+    if re.match(r"[a-z][a-z0-9_.]*=", word) is None and "=" in word:
+        raise _UsageError(f"{word}: an option of a jail is written as in maxretry=5")
+    return "=" in word
 
 
 def _settings(arguments: argparse.Namespace) -> dict[str, str]:
@@ -164,11 +186,15 @@ def _settings(arguments: argparse.Namespace) -> dict[str, str]:
 
 
 def _check_output(path: Optional[Path]) -> None:
-    """Find out before the work whether a file can be written at its end."""
+    """Find out before the work whether a file can be written at its end, and may be."""
+    from .captures import is_capture
+
     if path is None:
         return
     if path.is_dir():
         raise _UsageError(f"{path} is a folder")
+    if is_capture(path):
+        raise _UsageError(f"{path} is a capture, it is not written over")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise _UsageError(f"{path} cannot be written")
 
@@ -232,11 +258,24 @@ def _backtest(arguments: argparse.Namespace) -> int:
     for problem in run.problems:
         _tell(problem)
     results = run.results(trust)
-    _output(arguments, results)
+    with _writing():
+        _output(arguments, results)
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
     return (TRUSTED if trusted else 0) | (DAMAGED if captures.bad or run.problems else 0)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """What goes wrong here is not the program's fault."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise _OutputError(f"cannot write what came of it: {error}") from None
 
 
 def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
@@ -294,16 +333,17 @@ def _sweep(arguments: argparse.Namespace) -> int:
         _tell(problem)
     if judged.interrupted:
         _tell("interrupted; this is known of what was read:")
-    if arguments.json:
-        print(as_json(sweep.as_dicts(name, outcomes)))
-    elif arguments.csv:
-        print(table_csv(*sweep.as_table(outcomes)), end="")
-    else:
-        show(sweep.document(name, common, outcomes))
-    if arguments.html:
-        from . import plot
+    with _writing():
+        if arguments.json:
+            print(as_json(sweep.as_dicts(name, outcomes)))
+        elif arguments.csv:
+            print(table_csv(*sweep.as_table(outcomes)), end="")
+        else:
+            show(sweep.document(name, common, outcomes))
+        if arguments.html:
+            from . import plot
 
-        plot.write_page(arguments.html, [sweep.document(name, common, outcomes)], [])
+            plot.write_page(arguments.html, [sweep.document(name, common, outcomes)], [])
     if judged.interrupted:
         return INTERRUPTED
     trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
@@ -318,6 +358,8 @@ def _explain(arguments: argparse.Namespace) -> int:
     from .explain import Explainer
     from .judge import Judge
 
+    if arguments.packet is not None and arguments.packet < 1:
+        raise _UsageError(f"--packet {arguments.packet}: packets are numbered from 1")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     judge = Judge(configuration.load(name, _settings(arguments)))

@@ -6,7 +6,9 @@ the filter's own functions are watched from outside while one that was asked for
 
 from __future__ import annotations
 
+import contextlib
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple, Optional
 
 from ..distinct import Verdict
@@ -62,6 +64,7 @@ class Explainer:
         self._found: Optional[list[Any]] = None
         self._line: Any = None
         self._ignored: list[str] = []
+        self._ignoring: Optional[int] = None  # number of the ignoreregex that matched
         self._attempts = 0
         self._watch()
 
@@ -87,8 +90,9 @@ class Explainer:
         time = seconds + microseconds / 1e6
         source = source_of(frame)
         set_time(time)
-        self._verdict = self._found = None
+        self._verdict = self._found = self._ignoring = None
         self._ignored = []
+        problem = self._judge.problem
         self._attempts = 0
         bans = len(self._judge.bans)
         prevented = self._judge.packet(record, byteorder, time, source, self._count)
@@ -99,6 +103,8 @@ class Explainer:
         except PflogError as error:
             line = f"cannot be read: {error.reason}"
         steps, verdict = self._tell(frame, prevented)
+        if self._judge.problem != problem:
+            verdict = f"not judged: {self._judge.problem}"
         if len(self._judge.bans) > bans:
             ban = self._judge.bans[-1]
             verdict = f"{ban.source} is banned for {duration(ban.end - ban.time)}"
@@ -112,6 +118,7 @@ class Explainer:
         filter_: Any = self._judge.filter
         judge, find, ignore = self._judge.distinct.judge, filter_.processLine, filter_.logIgnoreIp
         count = filter_.failManager.addFailure
+        is_ignored, ignores_line = filter_._inIgnoreIPList, filter_._ignoreLine
 
         def note_verdict(seconds: float, frame: bytes) -> Verdict:
             self._verdict = judge(seconds, frame)
@@ -128,6 +135,18 @@ class Explainer:
                 self._ignored.append(ignore_source)
             ignore(ip, log_ignore, ignore_source)
 
+        def note_is_ignored(*arguments: Any) -> bool:
+            ignored: bool = is_ignored(*arguments)
+            if ignored and not self._ignored:
+                self._ignored.append("ignorecache")
+            return ignored
+
+        def note_line(*arguments: Any) -> Optional[int]:
+            number: Optional[int] = ignores_line(*arguments)
+            if number is not None:
+                self._ignoring = number
+            return number
+
         def note_count(*arguments: Any) -> int:
             self._attempts = count(*arguments)
             return self._attempts
@@ -135,6 +154,8 @@ class Explainer:
         self._judge.distinct.judge = note_verdict  # type: ignore[method-assign]
         filter_.processLine = note_found
         filter_.logIgnoreIp = note_ignored
+        filter_._inIgnoreIPList = note_is_ignored
+        filter_._ignoreLine = note_line
         filter_.failManager.addFailure = note_count
 
     # -- in words ----------------------------------------------------------------------
@@ -181,6 +202,8 @@ class Explainer:
         if self._found:
             number = self._found[0][0]
             return [f"failregex {number + 1} of {len(expressions)} matches: {self._found[0][1]}"]
+        if self._ignoring is not None:
+            return [f"ignoreregex {self._ignoring + 1} matches"]
         buffer = "".join(self._line[::2]) + "\n"
         prefix = filter_.prefRegex
         if prefix is not None:
@@ -188,22 +211,31 @@ class Explainer:
             if not prefix.hasMatched():
                 return [f"prefregex: no match; {how_far(prefix.getRegex(), buffer)}"]
             buffer = prefix.getGroups().get("content", buffer) + "\n"
-        for number, expression in enumerate(filter_.getIgnoreRegex(), 1):
-            if re.search(expression, buffer):
-                return [f"ignoreregex {number} matches"]
+        for number, expression in enumerate(expressions, 1):
+            if re.search(expression, buffer, re.MULTILINE):
+                return [
+                    f"failregex {number} of {len(expressions)} matches, but tells of no failure"
+                ]
         return [f"failregex: none of {len(expressions)} matches {buffer.strip()[:120]!r}"]
 
 
 def how_far(expression: str, text: str) -> str:
     """Say up to where an expression matches a text: by ever shorter beginnings of it."""
-    for end in range(len(expression) - 1, 0, -1):
-        try:
-            match = re.search(expression[:end], text)
-        except re.error:
-            continue
+    for end, beginning in _beginnings(expression):
+        match = beginning.search(text)
         if match and match.end():
             return f"it matches up to {match[0].strip()[-60:]!r}, but not {expression[end:][:40]!r}"
     return "not even its beginning matches"
+
+
+@lru_cache(maxsize=16)
+def _beginnings(expression: str) -> list[tuple[int, re.Pattern[str]]]:
+    """The beginnings of an expression that are expressions, the longest first."""
+    found = []
+    for end in range(len(expression) - 1, 0, -1):
+        with contextlib.suppress(re.error):
+            found.append((end, re.compile(expression[:end])))
+    return found
 
 
 _COUNTED = {

@@ -10,7 +10,7 @@ that it counted, and the ports that it remembered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 from ..savefile import Record
 from .jails import Configuration
@@ -50,7 +50,7 @@ class Family:
         if count < len(self._members):
             self.lead.packet(record, byteorder, time, source, number)
 
-    def blames_source(self, record: Record, byteorder: str) -> bool:
+    def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
         """As ``Judge.blames_source``; all of the family have the same filter."""
         return self.lead.blames_source(record, byteorder)
 

@@ -33,15 +33,18 @@ from fail2ban.server.server import Server
 from fail2ban.server.ticket import BanTicket, FailTicket
 
 from ..backend import FilterPflog, register
+from ..distinct import Distinct, Verdict
 
 __all__ = [
     "BanTicket",
     "Configuration",
     "ConfigurationError",
+    "EveryPacket",
     "FailRegex",
     "FailTicket",
     "JailInfo",
     "find_configuration",
+    "logged_errors",
     "now",
     "observer",
     "quiet",
@@ -53,7 +56,7 @@ HOSTS = (Path("/usr/local/etc/fail2ban"), Path("/usr/pkg/etc/fail2ban"), Path("/
 """Where FreeBSD, NetBSD and all others keep fail2ban's configuration."""
 
 ANY_BACKEND = "pflog[distinct=none, mode=any]"
-"""What stands in for the backend of a jail that reads text: every packet is a line."""
+"""What stands in for the backend of a jail that reads text, with ``EveryPacket``."""
 
 _SKIPPED = frozenset({"addaction", "action", "addlogpath", "addjournalmatch"})
 
@@ -72,6 +75,9 @@ def _no_text(*_: Any, **__: Any) -> str:
     """Stand in for what fail2ban writes times with: all of that goes to its log."""
     return ""
 
+
+MAX_ERRORS = 3
+"""Different errors that fail2ban logs, as far as they are told."""
 
 MAX_TEXTS = 65_536
 """Texts of addresses kept: fail2ban asks for one some eight times per failure."""
@@ -99,6 +105,15 @@ _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 class ConfigurationError(Exception):
     """A configuration, jail or setting that cannot be used; the message says why."""
+
+
+class EveryPacket(Distinct):
+    """What a jail that reads text is given: each packet's line, whatever it may count."""
+
+    def judge(self, seconds: float, frame: bytes) -> Verdict:  # noqa: ARG002 -- it is overridden
+        """Let it pass."""
+        self.passed += 1
+        return Verdict.PASS
 
 
 class JailInfo(NamedTuple):
@@ -144,7 +159,8 @@ class Configuration:
             raise ConfigurationError(str(error)) from None
         if not read:
             raise ConfigurationError(f"no jails are configured in {folder}")
-        self._purge_age = self._read_purge_age()
+        self._purge_age = self._server_option("dbpurgeage", "1d")
+        self._has_database = self._server_option("dbfile", "").lower() != "none"
 
     def jails(self) -> list[JailInfo]:
         """All jails, in the order of the configuration."""
@@ -162,9 +178,9 @@ class Configuration:
         settings: options of the jail that replace those of the configuration.
         Raises ConfigurationError.
         """
-        commands = self._commands(name, settings)
+        commands, reads_text = self._commands(name, settings)
         server = Server()
-        if ["set", name, "bantime.increment", True] in commands:
+        if self._has_database and ["set", name, "bantime.increment", True] in commands:
             server.setDatabase(":memory:")
             server.getDatabase().purgeage = self._purge_age
             server.getDatabase().maxMatches = 0  # of which no verdict depends
@@ -179,6 +195,8 @@ class Configuration:
         jail = server._Server__jails[name]
         if problem := jail.filter.problem:
             raise ConfigurationError(f"jail {name}: {problem}")
+        if reads_text:
+            jail.filter.lines.distinct = EveryPacket("none", "any")
         return jail
 
     def but_maxretry(self, name: str, settings: Mapping[str, str]) -> str:
@@ -190,12 +208,13 @@ class Configuration:
         return repr(
             [
                 command
-                for command in self._commands(name, settings)
+                for command in self._commands(name, settings)[0]
                 if command[2:3] not in (["maxretry"], ["maxmatches"])
             ]
         )
 
-    def _commands(self, name: str, settings: Mapping[str, str]) -> list[list[Any]]:
+    def _commands(self, name: str, settings: Mapping[str, str]) -> tuple[list[list[Any]], bool]:
+        """What a client would tell the server, and whether the jail reads text."""
         names = [jail.name for jail in self.jails()]
         if name not in names:
             raise ConfigurationError(
@@ -215,11 +234,12 @@ class Configuration:
                 raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
         reader.merge_section(name, changes)
         try:
-            if not is_pflog(str(reader.get(name, "backend"))):
+            reads_text = not is_pflog(str(reader.get(name, "backend")))
+            if reads_text:
                 reader.merge_section(name, {"backend": ANY_BACKEND})
         except configparser.Error as error:
             raise ConfigurationError(f"jail {name}: {error}") from None
-        with _errors(settings) as errors:
+        with logged_errors(settings) as errors:
             try:
                 reader.getOptions()
                 commands: list[list[Any]] = reader.convert(allow_no_files=True)
@@ -228,7 +248,7 @@ class Configuration:
                 raise ConfigurationError(f"jail {name}: {told}") from None
         if errors:
             raise ConfigurationError(f"jail {name}: {'; '.join(errors)}")
-        return commands
+        return commands, reads_text
 
     def _get(self, name: str, option: str) -> str:
         try:
@@ -236,13 +256,13 @@ class Configuration:
         except configparser.Error:
             return ""
 
-    def _read_purge_age(self) -> str:
+    def _server_option(self, name: str, default: str) -> str:
         reader = Fail2banReader(basedir=str(self.folder))
         reader.read()
         try:
-            return str(reader.get("Definition", "dbpurgeage"))
+            return str(reader.get("Definition", name))
         except (configparser.Error, AttributeError):
-            return "1d"
+            return default
 
 
 class _Errors(logging.Handler):
@@ -260,13 +280,15 @@ class _Errors(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         wrong = message.startswith("Wrong") and any(each in message for each in self._options)
+        if message in self.messages or len(self.messages) >= MAX_ERRORS:
+            return
         if wrong or record.levelno >= logging.ERROR:
             self.messages.append(message)
 
 
 @contextmanager
-def _errors(options: Iterable[str]) -> Iterator[list[str]]:
-    """Collect what fail2ban logs as errors meanwhile."""
+def logged_errors(options: Iterable[str] = ()) -> Iterator[list[str]]:
+    """Collect what fail2ban logs as errors meanwhile, each once and at most MAX_ERRORS."""
     handler, logger = _Errors(options), logging.getLogger("fail2ban")
     level = logger.level
     logger.addHandler(handler)

@@ -35,6 +35,7 @@ from ..scan import read
 from .blame import begins_with_address
 from .jails import (
     BanTicket,
+    EveryPacket,
     FailTicket,
     ban_manager,
     end_of_ban,
@@ -162,7 +163,8 @@ class Judge:
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
         self._frame, self._number = b"", 0
         self._next_clean = -math.inf
-        self._next_purge = math.inf if self._observer is None else -math.inf
+        forgets = self._observer is not None and jail.database is not None
+        self._next_purge = -math.inf if forgets else math.inf
         if not self.filter.ignoreCommand and self.filter.ignoreCache is None:
             _remember_strangers(self.filter)
         manager = self.filter.failManager
@@ -183,16 +185,17 @@ class Judge:
         """
         return (
             self._matches is not None
+            or isinstance(self.distinct, EveryPacket)
             or self.filter.getMaxLines() > 1
             or not begins_with_address(self.filter)
         )
 
-    def blames_source(self, record: Record, byteorder: str) -> bool:
-        """Whether whom the filter blames for a packet is its source, if it blames anybody."""
+    def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
+        """Whether whom the filter blames for a packet is its source; None: it blames nobody."""
         try:
             line = Formatter(byteorder).line(record[2])
         except PflogError:
-            return True
+            return None
         time = record[0] + record[1] / 1e6
         found = self.filter.processLine(("", "", " " + line), time or 1e-6)
         blamed = {self._address_key(failure[1]) for failure in found}
@@ -200,7 +203,7 @@ class Judge:
         networks = {
             _network(source, length) for size, length in self._networks if size == len(source)
         }
-        return blamed <= {source, *networks}
+        return blamed <= {source, *networks} if blamed else None
 
     @property
     def problem(self) -> str:

@@ -16,14 +16,14 @@ from typing import Callable, NamedTuple, Optional, Protocol, Union
 from ..savefile import Record
 from ..scan import INBOUND
 from .captures import Batch, Captures
-from .jails import ConfigurationError, set_time
+from .jails import ConfigurationError, logged_errors, set_time
 from .judge import Ban, Close, Judge, source_of
 from .survey import Census, Survey
 from .waiting import Sample, Waiting
 
 __all__ = ["Result", "Run", "Trust"]
 
-SAMPLED = 500
+SAMPLED = 2_000
 """Packets on which a filter must show that it blames the source of a packet."""
 
 
@@ -104,7 +104,7 @@ class Result(NamedTuple):
 class Feed(Protocol):
     """What takes packets: a judge, or some that are judged as one."""
 
-    def blames_source(self, record: Record, byteorder: str) -> bool:
+    def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
         """As ``Judge.blames_source``."""
 
     def packet(
@@ -134,6 +134,7 @@ class Run:
         self.packets = 0
         self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
         self._census = Census()
+        self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0
         fewest = min(judge.maxretry for judge in judges)
         enough = (fewest + 1) // 2 if close else fewest
@@ -154,10 +155,11 @@ class Run:
             if batch is None:
                 break
             first.append(batch)
-        self._sample(first)
-        for byteorder, records in itertools.chain(first, batches):
-            self._batch(byteorder, records)
-            report(self.packets)
+        with logged_errors() as self._logged:
+            self._sample(first)
+            for byteorder, records in itertools.chain(first, batches):
+                self._batch(byteorder, records)
+                report(self.packets)
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
         count = self._census.add
@@ -212,14 +214,23 @@ class Run:
         some = [(record, order) for order, records in batches for record in records][:SAMPLED]
         if self._waiting is None and self._feeds is self.judges:
             return
-        if not all(feed.blames_source(*each) for feed in self._feeds for each in some):
-            self._waiting = None
-            self._feeds = self.judges
+        for feed in self._feeds:
+            shown = {feed.blames_source(*each) for each in some}
+            if True not in shown or False in shown:
+                self._waiting = None
+                self._feeds = self.judges
+                return
 
     @property
     def problems(self) -> list[str]:
         """What went wrong in fail2ban, each jail's once."""
-        return list(dict.fromkeys(judge.problem for judge in self.judges if judge.problem))
+        problems = [judge.problem for judge in self.judges if judge.problem]
+        problems += [
+            f"fail2ban: {message}"
+            for message in self._logged
+            if not message.startswith("Failed to process line")  # told by the judge
+        ]
+        return list(dict.fromkeys(problems))
 
     def results(self, trust: Trust) -> list[Result]:
         """What the judges found so far, in their order."""

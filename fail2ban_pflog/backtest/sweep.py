@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 from .jails import ConfigurationError
 from .report import WIDTH, Document, Row, Table, duration
@@ -26,6 +26,7 @@ class Sweep(NamedTuple):
 
     config: the configuration's folder.  captures: as ``Captures`` takes them.
     settings: one dictionary of jail options per combination.  trust: as ``Trust`` takes it.
+    sizes: of the captures, of which all processes are to read as much.
     """
 
     config: Path
@@ -33,6 +34,7 @@ class Sweep(NamedTuple):
     captures: tuple[str, ...]
     settings: list[dict[str, str]]
     trust: tuple[str, ...]
+    sizes: Optional[dict[str, int]] = None
 
 
 class Outcome(NamedTuple):

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable
 
-from .captures import Captures, is_stream
+from .captures import Captures, is_stream, sizes
 from .family import Family, families
 from .jails import Configuration, ConfigurationError, quiet
 from .judge import Judge
@@ -46,7 +46,7 @@ def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judge
     feeds = families(configuration, sweep.jail, sweep.settings, judges)
     run = Run(judges, feeds, close=False)
     share([*judges, *(feed.lead for feed in feeds if isinstance(feed, Family))])
-    captures = Captures(sweep.captures, tell)
+    captures = Captures(sweep.captures, tell, sweep.sizes)
     interrupted = False
     try:
         run.read(captures, lambda packets: report(captures.done, captures.size, packets))
@@ -80,6 +80,7 @@ def run_sweep(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Ju
         if not seen.issuperset(each.items()):
             configuration.load(sweep.jail, each)
             seen.update(each.items())
+    sweep = sweep._replace(sizes=sizes(sweep.captures))
     jobs = min(_cores(), len(sweep.settings))
     if jobs == 1 or any(map(is_stream, sweep.captures)):
         return _judge(sweep, tell, report)
@@ -93,7 +94,7 @@ def _cores() -> int:
 
 
 def shares(settings: Sequence[dict[str, str]], jobs: int) -> list[list[int]]:
-    """Indexes of the settings for each process; those of a family stay together."""
+    """Indexes of the settings for each process: neighbours, so that few families are cut."""
 
     def family(index: int) -> list[tuple[str, str]]:
         return sorted(item for item in settings[index].items() if item[0] != "maxretry")
@@ -173,7 +174,7 @@ class _Workers:
         try:
             message: tuple[str, Any] = pipe.recv()
         except EOFError:
-            raise ConfigurationError("a process of the sweep ended unexpectedly") from None
+            raise RuntimeError("a process of the sweep ended unexpectedly") from None
         return message
 
 

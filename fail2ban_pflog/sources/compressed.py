@@ -12,7 +12,7 @@ import io
 import lzma
 from typing import Any, BinaryIO, Callable, cast
 
-__all__ = ["decompressed"]
+__all__ = ["MAGICS", "decompressed"]
 
 _Open = Callable[[BinaryIO], Any]
 
@@ -78,6 +78,10 @@ _OPENERS: dict[bytes, _Open] = {
     b"\xfd7zXZ\x00": cast(_Open, lzma.LZMAFile),
     b"\x28\xb5\x2f\xfd": _open_zstd,
 }
+
+
+MAGICS = tuple(_OPENERS)
+"""What packed files begin with."""
 
 
 class _Decompressed(io.RawIOBase):

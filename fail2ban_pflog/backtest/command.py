@@ -2,8 +2,8 @@
 
 Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
 every setting); 2 wrong usage or configuration, or the output cannot be written; 4 a
-capture was damaged or skipped, or fail2ban failed on a line or logged an error.  70: a defect of this program.  130: interrupted, with what was
-known by then printed.
+capture was damaged or skipped, or fail2ban failed on a line or logged an error.
+70: a defect of this program.  130: interrupted, with what was known by then printed.
 """
 
 from __future__ import annotations

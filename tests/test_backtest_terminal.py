@@ -133,6 +133,17 @@ def test_progress(tmp_path: Path) -> None:
     assert shown.text.rindex("\x1b[2K") < shown.text.index("Jail pflog")
 
 
+@pytest.mark.parametrize("rich", [True, False])
+def test_progress_of_explain(tmp_path: Path, without_rich: dict[str, str], rich: bool) -> None:
+    """It is shown up to the first packet that is told."""
+    path = long(tmp_path / "long", SECONDS)
+    words = ["explain", *command("--packet", 400_000, path)[1:]]
+    with terminal(words, **({} if rich else without_rich)) as shown:
+        shown.read_until(r"judging .*packets")
+        assert shown.status() == 0
+    assert shown.text.rindex("judging") < shown.text.index("400000: ")
+
+
 def test_progress_without_rich(tmp_path: Path, without_rich: dict[str, str]) -> None:
     """Without rich it is one line of text, which is written over."""
     with terminal(command(long(tmp_path / "long", SECONDS)), **without_rich) as shown:

@@ -17,13 +17,15 @@ import socket
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
+    from .explain import Explanation
     from .jails import Configuration
     from .run import Result
+    from .terminal import Progress
 
 __all__ = ["add_command"]
 
@@ -357,6 +359,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     from .captures import Captures
     from .explain import Explainer
     from .judge import Judge
+    from .terminal import progress
 
     if arguments.packet is not None and arguments.packet < 1:
         raise _UsageError(f"--packet {arguments.packet}: packets are numbered from 1")
@@ -365,10 +368,24 @@ def _explain(arguments: argparse.Namespace) -> int:
     judge = Judge(configuration.load(name, _settings(arguments)))
     captures = Captures(arguments.captures, _tell)
     explainer = Explainer(judge, _address(arguments.source), arguments.packet)
-    try:
-        told = explainer.explain(captures, lambda each: print(each.text))
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    with ExitStack() as shown:
+        report: Optional[Progress] = shown.enter_context(progress("judging"))
+
+        def tell(each: Explanation) -> None:
+            nonlocal report
+            if sys.stdout.isatty():  # from now on this shows how far it has come
+                shown.close()
+                report = None
+            print(each.text)
+
+        def tell_progress(packets: int) -> None:
+            if report is not None:
+                report(captures.done, captures.size, packets)
+
+        try:
+            told = explainer.explain(captures, tell, tell_progress)
+        except KeyboardInterrupt:
+            return INTERRUPTED
     if not told:
         _tell("there is no such packet in the captures")
     if judge.problem:

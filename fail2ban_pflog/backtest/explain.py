@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..distinct import Verdict
 from ..errors import PflogError
@@ -68,10 +68,16 @@ class Explainer:
         self._attempts = 0
         self._watch()
 
-    def explain(self, captures: Captures, tell: Any) -> int:
-        """Judge all packets; call ``tell(Explanation)`` for those that were asked for.
+    def explain(
+        self,
+        captures: Captures,
+        tell: Callable[[Explanation], None],
+        report: Callable[[int], None] = lambda _: None,
+    ) -> int:
+        """Judge all packets; call ``tell`` for those that were asked for.
 
-        Returns how many those were.  Stops behind the packet, if it was one.
+        report: called after each batch with the number of packets so far.
+        Returns how many were told.  Stops behind the packet, if it was one.
         """
         told = 0
         for byteorder, records in captures:
@@ -83,6 +89,7 @@ class Explainer:
                     tell(explanation)
                     if self._count == self._number:
                         return told
+            report(self._count)
         return told
 
     def _packet(self, record: Record, byteorder: str) -> Optional[Explanation]:

@@ -71,6 +71,7 @@ def progress(title: str) -> Iterator[Progress]:
         module.TimeRemainingColumn(),
         console=importlib.import_module("rich.console").Console(stderr=True),
         transient=True,
+        redirect_stdout=False,
     )
     with bar:
         task = bar.add_task(title, total=None, rate="")

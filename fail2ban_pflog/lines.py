@@ -13,7 +13,11 @@ from .formatter import Formatter
 from .savefile import Record
 from .stamps import Stamps
 
-__all__ = ["Line", "Lines"]
+__all__ = ["EARLIEST", "Line", "Lines"]
+
+
+EARLIEST = 1e-6
+"""The time given for 0, which to fail2ban is none."""
 
 
 class Line(NamedTuple):
@@ -59,5 +63,5 @@ class Lines:
             self.undecodable += 1
             return None
         self.passed += 1
-        # To fail2ban the time 0 is none.
-        return Line(("", self.stamps.text(seconds, microseconds), " " + text), time or 1e-6)
+        stamp = self.stamps.text(seconds, microseconds)
+        return Line(("", stamp, " " + text), time or EARLIEST)

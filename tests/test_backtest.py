@@ -145,17 +145,18 @@ def test_no_bystander_is_banned(capsys: pytest.CaptureFixture[str]) -> None:
     assert result(capsys, BYSTANDERS)["bans"] == []
 
 
+def broken(*_: object) -> None:
+    """Stand in for what goes wrong."""
+    raise RuntimeError("it broke")
+
+
 def test_failures_of_fail2ban_are_told(
     capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fail2ban swallows what goes wrong with a line; a backtest says that verdicts are missing."""
-
-    def broken(*_: object) -> None:
-        raise ValueError("it broke")
-
     monkeypatch.setattr(judge.Judge, "_ban", broken)
     assert main(command(capture)) == 4
-    assert "jail pflog: fail2ban failed on 2 lines, first with ValueError('it broke')" in (
+    assert "jail pflog: fail2ban failed on 2 lines, first with RuntimeError('it broke')" in (
         capsys.readouterr().err
     )
 
@@ -205,10 +206,6 @@ def test_a_defect_is_not_a_trusted_source(
     capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What nobody expected has a status of its own, and is told whole."""
-
-    def broken(*_: object) -> None:
-        raise RuntimeError("it broke")
-
     monkeypatch.setattr(run.Run, "read", broken)
     assert main(command(capture)) == 70
     assert "it broke" in capsys.readouterr().err

@@ -167,6 +167,21 @@ def test_ctrl_c(tmp_path: Path, without_rich: dict[str, str], rich: bool) -> Non
     assert "Traceback" not in shown.text
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("name", ["backtest", "explain"])
+def test_full_disk(name: str) -> None:
+    """Output that cannot be written is told in one line; the status is 2."""
+    words = [name, *command(*(["--packet", 1] if name == "explain" else []), SCRUB)[1:]]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "fail2ban_pflog.cli", *words],
+            cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE, check=False,
+        )  # fmt: skip
+    assert done.returncode == 2
+    assert "cannot write what came of it" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_nobody_is_left_behind(tmp_path: Path) -> None:
     """When a sweep is killed, the processes that it made end, too."""
     words = command(*SWEEP, tmp_path / "missing", long(tmp_path / "long", MINUTES))

@@ -116,10 +116,9 @@ class Captures:
 
     names: paths; ``-`` is standard input.
     tell: called with a sentence for each file that is skipped or damaged.
-    limits: from ``sizes``, for files that grow: up to where they are read.  By default they
-    are read up to where they end now.
+    limits: up to where files that grow are read, from ``sizes``; by default, where they end now.
 
-    bad: how many of them there were.
+    bad: how many files were skipped or damaged.
     done, size: bytes read so far, and in all (as they are on the disk); for progress.
     """
 
@@ -194,16 +193,16 @@ class _Capture:
     first: when its first packet came, (seconds, microseconds).
     records: what was decoded and not taken yet.
     position, size: bytes read, and in all, as they are on the disk; 0 of a stream.
+    size is also up to where a file that grows is read.
     """
 
-    def __init__(self, name: str, limit: int) -> None:
+    def __init__(self, name: str, size: int) -> None:
         self.name = "standard input" if name == STDIN else name
         self.first = (0, 0)
         self.records: list[Record] = []
-        self.size = 0
+        self.size = size
         self.position = 0
         self.was_read = False
-        self._limit = limit
         self._path = None if name == STDIN else Path(name)
         self._is_stream = is_stream(name)
         self._raw: Optional[BinaryIO] = None
@@ -228,7 +227,6 @@ class _Capture:
             return False
         self.first = self.head
         if self._path is not None and not self._is_stream:  # opened again when its time comes
-            self.size = self._path.stat().st_size
             self.close()
             self.records = []
             self.position = 0
@@ -257,7 +255,7 @@ class _Capture:
         """How many bytes to read next: of a file that grows only what it had."""
         if self._file is not self._raw or self._raw is None or self._is_stream:
             return CHUNK
-        left: int = self._limit - self._raw.tell()
+        left: int = self.size - self._raw.tell()
         return min(CHUNK, max(0, left))
 
     def _has_grown(self) -> bool:
@@ -266,7 +264,7 @@ class _Capture:
             self._file is self._raw
             and self._path is not None
             and not self._is_stream
-            and self._path.stat().st_size > self._limit
+            and self._path.stat().st_size > self.size
         )
 
     def take(self, limit: Optional[tuple[int, int]]) -> list[Record]:

@@ -46,7 +46,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "clock. Without --jail the enabled jails with backend = pflog are tried, or all of "
         "these where none is enabled.",
         epilog="Exit status: 1 a trusted source would be banned, 2 wrong usage, 4 a capture was "
-        "damaged or skipped (5: both), 130 interrupted.",
+        "damaged or skipped or fail2ban failed (5: 1 and 4), 70 a defect, 130 interrupted.",
     )
     _add_common(parser)
     parser.add_argument(
@@ -383,7 +383,8 @@ def _explain(arguments: argparse.Namespace) -> int:
                 report(captures.done, captures.size, packets)
 
         try:
-            told = explainer.explain(captures, tell, tell_progress)
+            with _writing():  # captures that cannot be read are told, not raised
+                told = explainer.explain(captures, tell, tell_progress)
         except KeyboardInterrupt:
             return INTERRUPTED
     if not told:

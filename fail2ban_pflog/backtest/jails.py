@@ -110,7 +110,7 @@ class ConfigurationError(Exception):
 class EveryPacket(Distinct):
     """What a jail that reads text is given: each packet's line, whatever it may count."""
 
-    def judge(self, seconds: float, frame: bytes) -> Verdict:  # noqa: ARG002 -- it is overridden
+    def judge(self, seconds: float, frame: bytes) -> Verdict:  # noqa: ARG002 -- it overrides
         """Let it pass."""
         self.passed += 1
         return Verdict.PASS

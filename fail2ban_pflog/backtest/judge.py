@@ -24,12 +24,13 @@ import socket
 import sys
 from array import array
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Optional, TypeVar
+from collections.abc import Sequence
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..errors import PflogError
 from ..formatter import Formatter
 from ..header import AF_INET
+from ..lines import EARLIEST
 from ..savefile import Record
 from ..scan import read
 from .blame import begins_with_address
@@ -66,9 +67,6 @@ STEP = 600.0
 
 PURGE_EVERY = 3600.0
 """Seconds after which a server forgets old bans in its database."""
-
-
-_T = TypeVar("_T")
 
 
 class Ban:
@@ -172,7 +170,7 @@ class Judge:
         # Where fail2ban's threads would take over, the simulation does.
         manager.addFailure = self._failure
         self.filter.commonError = self._failed
-        manager.cleanup = lambda now: self._clean_counters(now - STEP)
+        manager.cleanup = lambda time: self._clean_counters(time - STEP)
         jail.putFailTicket = self._ban
         jail.isAlive = lambda: True
 
@@ -197,7 +195,7 @@ class Judge:
         except PflogError:
             return None
         time = record[0] + record[1] / 1e6
-        found = self.filter.processLine(("", "", " " + line), time or 1e-6)
+        found = self.filter.processLine(("", "", " " + line), time or EARLIEST)
         blamed = {self._address_key(failure[1]) for failure in found}
         source = source_of(record[2])
         networks = {
@@ -238,7 +236,7 @@ class Judge:
         """
         if self._matches is not None and not self._matches(record[2]):
             return None
-        while (held := self.find(self._banned, source)) is not None:
+        while (held := self._held(source)) is not None:
             ban, banned = held
             if time <= ban.end:
                 self.prevented += 1
@@ -346,17 +344,17 @@ class Judge:
     # -- sources that fail2ban bans as networks ----------------------------------------
 
     def key(self, ticket: Any) -> Any:
-        """What the packets of a ticket's source are found by, with ``find``."""
+        """What the packets of a ticket's source are found by: its address, or its network."""
         return self._address_key(ticket.getIP())
 
-    def find(self, mapping: Mapping[Any, _T], source: bytes) -> Optional[_T]:
-        """What ``mapping`` has for a source, or for the network that is banned for it."""
-        found = mapping.get(source)
-        if found is None and self._networks:
+    def _held(self, source: bytes) -> Optional[tuple[Ban, Any]]:
+        """The ban of a source or its network, and fail2ban's name of that."""
+        held = self._banned.get(source)
+        if held is None and self._networks:
             for size, length in self._networks:
-                if size == len(source) and (found := mapping.get(_network(source, length))):
-                    return found
-        return found
+                if size == len(source) and (held := self._banned.get(_network(source, length))):
+                    return held
+        return held
 
     def _address_key(self, address: Any) -> Any:
         if not address.isValid:

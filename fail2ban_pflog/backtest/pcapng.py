@@ -2,8 +2,9 @@
 
 A file is a chain of blocks (type, length, body, length again): a section header tells
 the byte order, an interface description the link type and the unit of time, and an
-enhanced (or, long ago, plain) packet block holds one frame.  Everything else is passed
-over.  draft-ietf-opsawg-pcapng; libpcap reads the same, but neither from a pipe nor
+enhanced (or, long ago, plain) packet block holds one frame.  A simple packet block, which
+has no time, is refused; other interfaces' packets and everything else are passed over.
+draft-ietf-opsawg-pcapng; libpcap reads the same, but neither from a pipe nor
 compressed, and refuses a file in which two interfaces differ.
 """
 

@@ -9,7 +9,6 @@ does alone.
 
 from __future__ import annotations
 
-import gc
 import multiprocessing
 import os
 import signal
@@ -27,10 +26,6 @@ from .sweep import Judged, Outcome, Sweep
 from .terminal import Progress
 
 __all__ = ["run_sweep", "shares"]
-
-COLLECT = (100_000, 50, 100)
-"""When a process looks for cycles among its objects: seldom, for it keeps a great many that
-are in none (ports, tickets), and by default would walk over all of them again and again."""
 
 LOOK_EVERY = 0.2
 """Seconds after which Ctrl-C is noticed at the latest."""
@@ -186,7 +181,6 @@ def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
     """
     parent = multiprocessing.parent_process()
     quiet()
-    gc.set_threshold(*COLLECT)
 
     def report(*progress: int) -> None:
         if stop.is_set():

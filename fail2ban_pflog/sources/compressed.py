@@ -53,10 +53,10 @@ class _Zstd:
         self._decompressor = decompressor
         self._frame: Any = None
         self._left = b""
-        self._done = b""
+        self._done = io.BytesIO()
 
     def read1(self, size: int) -> bytes:
-        while not self._done:
+        while not (data := self._done.read(size)):
             piece = self._left or self._file.read(self.PIECE)
             self._left = b""
             if not piece:
@@ -65,10 +65,9 @@ class _Zstd:
                 return b""
             if self._frame is None:
                 self._frame = self._decompressor.decompressobj()
-            self._done = self._frame.decompress(piece)
+            self._done = io.BytesIO(self._frame.decompress(piece))
             if self._frame.eof:
                 self._left, self._frame = self._frame.unused_data, None
-        data, self._done = self._done[:size], self._done[size:]
         return data
 
 

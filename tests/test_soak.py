@@ -40,7 +40,8 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     filter_.active = True
     path = tmp_path / "pflog"
     pflogd = Pflogd(path)
-    monkeypatch.setattr(filter_.lines.distinct, "MAX_KEYS", 2000)
+    monkeypatch.setattr(filter_.lines.distinct._sources, "max_new", 13_000)
+    monkeypatch.setattr(filter_.lines.distinct._sources, "max_known", 13_000)
     memory, files, bans = [], [], 0
     MyTime.setTime(BEGIN)
     try:

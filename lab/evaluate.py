@@ -23,9 +23,11 @@ from fail2ban_pflog.backtest.captures import Captures
 from fail2ban_pflog.backtest.judge import Judge
 from fail2ban_pflog.backtest.run import Run, Trust
 
-__all__ = ["Source", "judge", "stems"]
+__all__ = ["FORMS", "JAILS", "MODES", "Source", "judge", "savefile", "sources_of", "stems", "table",
+           "wrong"]  # fmt: skip
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
+JAILS = ("pflog", "pflog-strict", "pflog-slow")
 MODES, FORMS = ("normal", "aggressive"), ("live", "pflogd")
 
 FOUND_FROM = 15
@@ -36,19 +38,36 @@ ACK_TYPE = re.compile(r"of ACK type|-s[AMW]\b|--scanflags SYNACK")
 
 
 class Source(NamedTuple):
-    """One address of a capture, as its label tells it, and the jails that banned it."""
+    """One address of a capture, as its label tells it, and the jails that banned it.
+
+    ports, targets, packets: how many of it were dropped, see ``labels``.
+    """
 
     address: str
     kind: str
     what: str
     ports: int
     targets: int
-    banned: frozenset[str]
+    packets: int
+    banned: frozenset[str] = frozenset()
 
     @property
     def honest(self) -> bool:
         """Whether nobody may ban it."""
         return self.kind.startswith(HONEST)
+
+    @property
+    def must_not_be_banned_by(self) -> frozenset[str]:
+        """The jails that must let it be; what is debatable is pflog-strict's to judge."""
+        if self.honest:
+            return frozenset(JAILS)
+        few = self.kind == "debatable" and self.targets < FOUND_FROM
+        return frozenset({"pflog", "pflog-slow"} if few else ())
+
+    @property
+    def of_ack_type(self) -> bool:
+        """Whether it scans in a way that late packets, or pings, look like."""
+        return ACK_TYPE.search(f"{self.kind} {self.what}") is not None
 
     def must_be_banned_by(self, mode: str) -> frozenset[str]:
         """Return the jails that must find it."""
@@ -56,7 +75,7 @@ class Source(NamedTuple):
             return frozenset({"pflog-slow"})
         if self.kind not in _MUST_BE_FOUND:
             return frozenset()
-        if mode == "normal" and ACK_TYPE.search(f"{self.kind} {self.what}"):
+        if mode == "normal" and self.of_ack_type:
             return frozenset()
         enough = self.targets >= FOUND_FROM or "-sO" in self.what
         return frozenset({"pflog"} if enough else ())
@@ -75,7 +94,7 @@ def stems(names: Iterable[str]) -> Iterator[Path]:
 
 
 def savefile(stem: Path, form: str) -> Path:
-    """Return a stem's capture in a form, packed or not."""
+    """Return the file of a capture in a form, packed or not."""
     plain = stem.with_name(f"{stem.name}.{form}.pcap")
     return plain if plain.exists() else plain.with_suffix(".pcap.xz")
 
@@ -99,15 +118,30 @@ def judge(
     for result in run.results(Trust(())):
         for source in result.banned:
             banned.setdefault(source, set()).add(result.jail)
+    return [
+        # With prefix6=64 it is the network that is banned.
+        each._replace(
+            banned=frozenset(banned.get(each.address, ())) | banned.get(network_of(each), set())
+        )
+        for each in sources_of(stem)
+    ]
+
+
+def network_of(source: Source) -> str:
+    """Return the /64 of an IPv6 source, as text; empty for the others."""
+    six = ":" in source.address
+    return str(ip_network(f"{source.address}/64", strict=False)) if six else ""
+
+
+def sources_of(stem: Path) -> list[Source]:
+    """Return all sources of a capture, banned by nobody."""
     labels = json.loads(stem.with_name(f"{stem.name}.labels.json").read_text())
     sources = []
     for address, label in labels.items():
-        # With prefix6=64 it is the network that is banned.
-        network = str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
-        by = banned.get(address, set()) | banned.get(network, set())
         ports = label["distinct_ports_blocked"]
         targets = label.get("distinct_targets_blocked", ports)
-        sources.append(Source(address, label["kind"], label["what"], ports, targets, frozenset(by)))
+        packets = label["packets_blocked"]
+        sources.append(Source(address, label["kind"], label["what"], ports, targets, packets))
     return sources
 
 
@@ -125,8 +159,8 @@ def wrong(sources: Iterable[Source], names: Iterable[str], mode: str) -> Iterato
     """Yield the sources that were banned or missed wrongly."""
     named = set(names)
     for source in sources:
-        if source.honest and source.banned:
-            yield f"  BANNED by {', '.join(sorted(source.banned))}: {_tell(source)}"
+        if by := source.banned & source.must_not_be_banned_by:
+            yield f"  BANNED by {', '.join(sorted(by))}: {_tell(source)}"
         elif missing := (source.must_be_banned_by(mode) & named) - source.banned:
             yield f"  MISSED by {', '.join(sorted(missing))}: {_tell(source)}"
 

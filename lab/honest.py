@@ -69,7 +69,15 @@ SERVED_TOO = (53, 110, 143, 445, 465, 587, 853, 993, 995, 1433, 3306, 3389, 5222
               6667, 8080, 8443, 9090, 9443, 25565, 40123)  # fmt: skip
 MAIL = (25, 110, 143, 465, 587, 993, 995, 2525, 4190)
 
+ASKED_BY_ANYONE = 4
+"""Closed targets that an honest host may ask for before it looks like a scan to somebody."""
+
 EVERYWHERE, UNRESERVED = range(1, 65536), range(1024, 65536)
+
+
+def asks(targets: int) -> str:
+    """Return the kind of an honest host that asks for closed targets: no flag tells it."""
+    return "bystander" if targets <= ASKED_BY_ANYONE else "debatable"
 
 
 # -- UDP ------------------------------------------------------------------------------------
@@ -165,9 +173,8 @@ def peers(scene: Scene) -> None:
         for _ in range(30):
             source.udp(port, rnd.choice(ours), 100)
             source.pause(4)
-    for count in (6, 12, 25, 60):
-        kind = "bystander" if count < 15 else "debatable"
-        source = scene.add(kind, f"hole punching: from one port to {count} ports", MACOS)
+    for count in (4, 12, 25, 60):
+        source = scene.add(asks(count), f"hole punching: from one port to {count} ports", MACOS)
         sport, begin = source.own_port(), rnd.randrange(30000, 60000)
         for index in range(count):
             source.udp(sport, begin + index, 100)
@@ -223,10 +230,9 @@ def neighbours(scene: Scene) -> None:
 
 def pings(scene: Scene) -> None:
     """Monitors; of 30 hosts they are what a sweep is."""
-    for hosts in (1, 5, HOSTS):
+    for hosts in (1, 4, HOSTS):
         for six in (False, True):
-            kind = "bystander" if hosts < 15 else "debatable"
-            source = scene.add(kind, f"monitor that pings{to(hosts)}", LINUX, six)
+            source = scene.add(asks(hosts), f"monitor that pings{to(hosts)}", LINUX, six)
             for _ in range(20):
                 for host in range(hosts):
                     source.echo(host)
@@ -331,9 +337,8 @@ def retries(scene: Scene) -> None:
     """Clients that ask for what is closed."""
     for system in SYSTEMS:
         for ports, rounds in (((8443,), 30), (MAIL[:4], 10), ((*MAIL, 3306), 1)):
-            kind = "bystander" if len(ports) < 5 else "debatable"
             what = f"{system.name} client that asks for {len(ports)} closed ports"
-            source = scene.add(kind, what, system)
+            source = scene.add(asks(len(ports)), what, system)
             for port in [*ports] * rounds:
                 source.syn(port, tries=(1, 3, 7))
                 source.pause(2)
@@ -347,17 +352,16 @@ def retries(scene: Scene) -> None:
 def checks(scene: Scene) -> None:
     """Load balancers and relays; of 30 hosts they are what a sweep is."""
     for hosts in (1, 3, HOSTS):
-        kind = "bystander" if hosts < 15 else "debatable"
         for ports in ((80,), (80, 443), (80, 443, 8080, 8443)):
             for six in (False, True):
                 what = f"load balancer: checks of {len(ports)} closed ports{to(hosts)}"
-                source = scene.add(kind, what, LINUX, six)
+                source = scene.add(asks(hosts * len(ports)), what, LINUX, six)
                 for _ in range(8):
                     for host in range(hosts):
                         for port in ports:
                             source.syn(port, host)
                     source.pause(10)
-        source = scene.add(kind, f"mail relay: SYN to port 25{to(hosts)}", FREEBSD)
+        source = scene.add(asks(hosts), f"mail relay: SYN to port 25{to(hosts)}", FREEBSD)
         for host in [*range(hosts)] * 3:
             source.syn(25, host, tries=(3, 6))
             source.pause(1)

@@ -17,7 +17,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple, Union
 
-__all__ = ["Dropped", "Label", "destination_of", "source_of", "write"]
+__all__ = ["Dropped", "Label", "destination_of", "source_of", "target_of", "write"]
 
 SNAPLEN = 116
 """What FreeBSD's pflogd keeps of a frame."""

@@ -18,7 +18,7 @@ KINDS = {
     "bystander": "must not be banned",
     "traceroute": "must not be banned",
     "backscatter": "must not be banned: somebody forged this firewall's addresses",
-    "debatable": "may be banned: nothing tells it from a scan",
+    "debatable": "may be banned, by pflog-strict from 5 targets on: nothing tells it from a scan",
     "scanner": "must be found, many ports",
     "sweep": "must be found, many hosts",
     "scanner of ACK type": "must be found in aggressive",

@@ -49,7 +49,7 @@ bench: setup
 
 lab: setup
 	@scripts/setup lab
-	@$(PY) lab/lab.py tests/data/lab
+	@$(PY) -m lab.lab tests/data/lab
 
 compat: setup
 	@scripts/compat

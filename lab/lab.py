@@ -1,25 +1,21 @@
-#!/usr/bin/env python3
 """A laboratory: real scanners and real bystanders against a firewall that logs its drops.
 
 Every host is a network namespace on one bridge.  The protected one, 10.99.0.2 and fd99::2,
 serves TCP 22, 25, 80 and 443; nftables drops the rest and hands what it drops to NFLOG.
-Exactly these packets are captured, get FreeBSD's pflog header, and are written with
-labels that tell what each address did:
-
-    lab.live.pcap      as a live reader of pflog0 sees them
-    lab.pflogd.pcap    cut at 116 bytes, as FreeBSD's pflogd writes them
-    lab.labels.json    address -> kind, what it ran, ports and packets that were dropped
+Exactly these packets are captured, get FreeBSD's pflog header, and are written as ``labels``
+tells, with labels that tell what each address did.
 
 Needs root, and nmap masscan zmap hping3 mtr-tiny traceroute iputils-tracepath nftables
 conntrack tcpdump iproute2 ethtool.  All traffic stays within the namespaces; they are removed at
 the end, whatever happens.  It takes about two minutes.
 
-    lab/lab.py FOLDER      (make lab: tests/data/lab)
+    python -m lab.lab FOLDER      (make lab: tests/data/lab)
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -30,9 +26,11 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from ipaddress import ip_address
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from . import labels
+from .labels import Dropped, Label, source_of
 
 HOST, HOST6 = "10.99.0.2", "fd99::2"
 PREFIX = "pflab"
@@ -46,7 +44,6 @@ PACKETS_KEPT = 120
 STRETCHED = 360.0
 """Seconds between two probes of the slow scan, which is sent faster and dated apart."""
 
-SNAPLEN = 116
 TOOLS = ("nmap", "masscan", "zmap", "hping3", "mtr", "traceroute", "tracepath", "nft", "conntrack",
          "tcpdump", "ethtool", "ip")  # fmt: skip
 
@@ -253,7 +250,7 @@ def play(capture: Path) -> None:
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     mac = json.loads(link.stdout)[0]["address"]
-    quiet = {
+    quiet: dict[str, Any] = {
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.DEVNULL,
         "stderr": subprocess.DEVNULL,
@@ -281,8 +278,8 @@ def play(capture: Path) -> None:
 _PAYLOAD, _PREFIX = 9, 10  # attributes of linux/netfilter/nfnetlink_log.h
 
 
-def dropped(capture: Path) -> Iterator[tuple[float, bool, bytes]]:
-    """(time, inbound, IP packet) of each record of an NFLOG savefile in this machine's order."""
+def dropped(capture: Path) -> Iterator[Dropped]:
+    """Yield each packet of an NFLOG savefile in this machine's order."""
     data = capture.read_bytes()
     at = 24
     while at + 16 <= len(data):
@@ -294,75 +291,37 @@ def dropped(capture: Path) -> Iterator[tuple[float, bool, bytes]]:
             attributes[kind & 0x7FFF] = record[cursor + 4 : cursor + length]
             cursor += max(4, (length + 3) & ~3)
         inbound = attributes.get(_PREFIX, b"").startswith(b"in")
-        yield seconds + micros / 1e6, inbound, attributes[_PAYLOAD]
-
-
-def source_of(packet: bytes) -> str:
-    """Return the source address of an IP packet, as text."""
-    return str(ip_address(packet[12:16] if packet[0] >> 4 == 4 else packet[8:24]))
-
-
-def port(packet: bytes) -> str:
-    """Return the protocol and destination port, of packets that plainly have one."""
-    four = packet[0] >> 4 == 4
-    protocol, at = (packet[9], (packet[0] & 15) * 4) if four else (packet[6], 40)
-    if protocol not in (6, 17, 132) or (four and packet[6] & 0x1F | packet[7]):
-        return ""
-    return f"{protocol}/{int.from_bytes(packet[at + 2 : at + 4], 'big')}"
-
-
-def pflog(packet: bytes, inbound: bool) -> bytes:
-    """Put FreeBSD 14's header before an IP packet: rule 0 blocked it on vtnet0."""
-    family = 2 if packet[0] >> 4 == 4 else 28
-    header = struct.pack(
-        ">BBBB16s16sII", 69, family, 1, 0, b"vtnet0", b"", 0, 0xFFFFFFFF
-    ) + struct.pack("<IiIi", 0xFFFFFFFF, 100000, 0, 0)
-    return header + struct.pack(">BxxxI4x", 1 if inbound else 2, 0) + packet
+        yield Dropped(seconds + micros / 1e6, inbound, attributes[_PAYLOAD])
 
 
 def write(folder: Path, capture: Path) -> None:
-    """Write the two savefiles and the labels."""
+    """Write the captures and labels."""
     known = {actor.address: actor for actor in ACTORS}
-    ports: dict[str, set[str]] = defaultdict(set)
-    packets: dict[str, list[tuple[float, bytes]]] = defaultdict(list)
-    for seconds, inbound, packet in dropped(capture):
-        source = source_of(packet)
-        if len(packets[source]) < PACKETS_KEPT:
-            packets[source].append((seconds, pflog(packet, inbound)))
-            ports[source].add(port(packet))
-    end = max(each[-1][0] for each in packets.values())
-    for source, each in packets.items():
+    packets: dict[str, list[Dropped]] = defaultdict(list)
+    for each in dropped(capture):
+        of_source = packets[source_of(each.packet)]
+        if len(of_source) < PACKETS_KEPT:
+            of_source.append(each)
+    end = max(theirs[-1].time for theirs in packets.values())
+    for source, theirs in packets.items():
         if source in known and known[source].kind == "slow scanner":
-            apart = [end - STRETCHED * back for back in reversed(range(len(each)))]
-            packets[source] = [(when, frame) for when, (_, frame) in zip(apart, each)]
-    records = [record for each in packets.values() for record in each]
-    records.sort()
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, snaplen in (("live", 65535), ("pflogd", SNAPLEN)):
-        with (folder / f"lab.{name}.pcap").open("wb") as file:
-            file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, 117))
-            for seconds, frame in records:
-                whole, part_ = divmod(round(seconds * 1_000_000), 1_000_000)
-                cut = frame[:snaplen]
-                file.write(struct.pack("<IIII", whole, part_, len(cut), len(frame)) + cut)
-    labels = {}
-    for source in sorted(set(packets) | set(known)):
-        actor = known.get(source)
-        labels[source] = {
-            "kind": actor.kind if actor else _others(source)[0],
-            "what": actor.what if actor else _others(source)[1],
-            "distinct_ports_blocked": len(ports[source] - {""}),
-            "packets_blocked": len(packets[source]),
-        }
-    (folder / "lab.labels.json").write_text(json.dumps(labels, indent=1) + "\n")
+            apart = [end - STRETCHED * back for back in reversed(range(len(theirs)))]
+            packets[source] = [one._replace(time=when) for when, one in zip(apart, theirs)]
+    told = {
+        source: Label(known[source].kind, known[source].what)
+        if source in known
+        else _others(source)
+        for source in (*packets, *known)
+    }
+    labels.write(folder / "lab", itertools.chain.from_iterable(packets.values()), told)
 
 
-def _others(source: str) -> tuple[str, str]:
+def _others(source: str) -> Label:
     if source.startswith("203.0.113.20"):
-        return "decoy", "nmap -D: a forged source, which nobody can tell from its scanner"
+        return Label("decoy", "nmap -D: a forged source, which nobody can tell from its scanner")
     if source in (HOST, HOST6):
-        return "bystander", "the protected host itself, outbound"
-    return "bystander", "neighbour discovery, multicast listeners"
+        return Label("bystander", "the protected host itself, outbound")
+    return Label("bystander", "neighbour discovery, multicast listeners")
 
 
 def main() -> None:
@@ -371,7 +330,7 @@ def main() -> None:
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if folder is None or missing or os.geteuid():
         why = f"lacks {' '.join(missing)}" if missing else "must be root"
-        sys.exit(f"usage: {sys.argv[0]} FOLDER" if folder is None else f"{sys.argv[0]}: {why}")
+        sys.exit("usage: python -m lab.lab FOLDER" if folder is None else f"lab: {why}")
     with tempfile.TemporaryDirectory() as work:
         os.chmod(work, 0o777)  # tcpdump writes as a user of its own
         capture = Path(work) / "nflog.pcap"

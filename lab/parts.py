@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 HOST = "10.99.0.2"
 ME = "0.0.0.0"
@@ -94,7 +95,7 @@ def answer(port: str) -> None:
     server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     server.bind((ME, int(port)))
     server.settimeout(FORGET_AT[0])
-    askers = []
+    askers: list[Any] = []
     with contextlib.suppress(OSError):
         while len(askers) < QUERIES:
             askers.append(server.recvfrom(2000)[1])
@@ -108,7 +109,7 @@ def serve(port: str) -> None:
     """Send to the host's connections, and close them, when it has forgotten them."""
     listener = socket.create_server((ME, int(port)), backlog=50)
     listener.settimeout(FORGET_AT[0])
-    sessions = []
+    sessions: list[socket.socket] = []
     with contextlib.suppress(OSError):
         while len(sessions) < SESSIONS:
             sessions.append(listener.accept()[0])

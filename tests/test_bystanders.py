@@ -1,114 +1,136 @@
-"""Who is banned: the shipped jails, in a real fail2ban server, on captures with labels.
+"""Who is banned: the shipped jails, and the rules of others, on captures with labels.
 
-Each capture is what pf (or the laboratory's firewall, see lab/lab.py) dropped, whole as a
-live reader sees it and cut as pflogd writes it.  Its times are shifted to now, it is
-appended to a savefile that the jails follow, and behind it comes one more scanner: once
-that is banned, all that came before was judged.
+Each capture is what a firewall dropped, whole as a live reader sees it and cut as pflogd
+writes it: FreeBSD's (``labelled``), nftables' (``labelled2``, ``lab``: see lab/lab.py), and
+made-up sources (lab/synthetic.py).  All are judged by the backtest, which is fail2ban's
+own code on the packets' clock; some also by a real fail2ban server, which must come to the
+same bans.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from collections.abc import Iterator
-from ipaddress import ip_address
+from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Callable, NamedTuple
 
 import pytest
 
-from fail2ban_pflog import scan
-from fail2ban_pflog.savefile import FILE_HEADER_SIZE, FileHeader
-from tests import f2b
+pytest.importorskip("fail2ban")
+
+from fail2ban_pflog.savefile import FILE_HEADER_SIZE
+from lab import evaluate, synthetic
+from lab.evaluate import FORMS, JAILS, MODES, Source
+from tests import f2b, peers
 from tests.packets import SYN, tcp
 from tests.pflogs import record, shifted
 
 DATA = Path(__file__).parent / "data"
-CAPTURES = ("labelled/bystanders", "labelled/scrub", "lab/lab")
-JAILS = ("pflog", "pflog-strict", "pflog-slow")
+REAL = (
+    "labelled/bystanders",
+    "labelled/scrub",
+    "labelled2/trace",
+    "labelled2/scan",
+    "lab/lab",
+)
+SYNTHETIC = "synthetic"
+SERVED = (("labelled/bystanders", "live", "aggressive"), ("lab/lab", "pflogd", "normal"))
+"""What a real server judges as well; each of these takes some seconds."""
+
+NOT_FOUND = (
+    ("pflogd", "nmap -sY", "2001:db8:6::10"),  # of IPv6 SCTP the chunk's type is cut off
+    ("pflogd", "SCTP INIT scan, IPv6", ""),
+    ("pflogd", "--ip-options R", ""),  # 40 bytes of options: the ports are cut off
+)
+"""(form, part of what it did, address or any): scans of which a form shows too little."""
+
 LAST = "192.0.2.99"
 
 RECORDER = """
 [Definition]
-actionban = printf '%%s %%s %%s\\n' <name> <ip> <time> >> {folder}/verdicts
+actionban = printf '%%s %%s\\n' <name> <ip> >> {folder}/verdicts
 """
-
-HONEST = ("bystander", "traceroute", "its attacker")
-ACK_TYPE = re.compile(r"scanner of ACK type|-s[AMW]\b|--scanflags SYNACK")
-FOUND_FROM = 15
-"""Different ports from which on a scanner must be found."""
-
-
-class Source(NamedTuple):
-    """One address of a capture, and which jails banned it after how many packets."""
-
-    address: str
-    kind: str
-    what: str
-    ports: int
-    banned: dict[str, int]
-
-    @property
-    def must_be_banned_by(self) -> set[str]:
-        """The jails that must find it in mode aggressive; in normal unless of ACK type."""
-        if self.kind == "slow scanner":
-            return {"pflog-slow"}
-        scans = self.kind.startswith(("scanner", "decoy")) and self.ports >= FOUND_FROM
-        return {"pflog"} if scans or "-sO" in self.what else set()
-
-    @property
-    def may_be_banned_by(self) -> set[str]:
-        """Nobody bans the honest; six ports in a minute are for pflog-strict to judge."""
-        if self.kind in HONEST:
-            return set()
-        return {"pflog-strict"} if self.kind == "debatable" else set(JAILS)
-
-
-class Judgement(NamedTuple):
-    """What became of one capture in one form and mode."""
-
-    capture: str
-    form: str
-    mode: str
-    sources: list[Source]
 
 
 @pytest.fixture(scope="module")
-def judgements(request: pytest.FixtureRequest) -> Iterator[list[Judgement]]:
-    """Collect what was judged, and print the tables at the end."""
-    collected: list[Judgement] = []
-    yield collected
+def stem(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Where a capture is; the synthetic one is made at once."""
+    made = tmp_path_factory.mktemp("captures") / SYNTHETIC
+    synthetic.make(made)
+    return lambda capture: made if capture == SYNTHETIC else DATA / capture
+
+
+@pytest.fixture(scope="module")
+def judged(stem: Callable[[str], Path]) -> Callable[[str, str, str], list[Source]]:
+    """What the shipped jails make of a capture in a form and mode, each judged once."""
+
+    @cache
+    def judge(capture: str, form: str, mode: str) -> list[Source]:
+        return evaluate.judge(stem(capture), form, JAILS, {"mode": mode})
+
+    return judge
+
+
+@pytest.fixture(scope="module")
+def tell(request: pytest.FixtureRequest) -> Iterator[Callable[[Iterable[str]], None]]:
+    """Print what was found behind all tests."""
+    told: list[str] = []
+    yield told.extend
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print(*table(collected), sep="\n")
+        print("", *told, sep="\n")
 
 
-def table(judgements: list[Judgement]) -> Iterator[str]:
-    """Yield how many of each kind were banned by each jail, then how soon scanners were."""
-    head = f"{'capture':12}{'form':8}{'mode':12}{'kind':22}{'sources':>8}"
-    yield f"\n{head}  banned by {', '.join(JAILS)}"
-    for capture, form, mode, sources in judgements:
-        for kind in sorted({source.kind for source in sources}):
-            of_kind = [source for source in sources if source.kind == kind]
-            banned = [sum(jail in source.banned for source in of_kind) for jail in JAILS]
-            counts = "".join(f"{count:>6}" for count in banned)
-            yield f"{Path(capture).name:12}{form:8}{mode:12}{kind:22}{len(of_kind):>8}  {counts}"
-    yield "\npackets until banned by " + ", ".join(JAILS) + "; - is never"
-    for _, form, mode, sources in judgements:
-        for source in sources:
-            if source.banned and form == "live" and mode == "aggressive":
-                after = "".join(f"{source.banned.get(jail, '-'):>6}" for jail in JAILS)
-                yield f"{source.kind:22}{source.ports:>4} ports {after}  {source.what[:60]}"
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("capture", [*REAL, SYNTHETIC])
+def test_scanners_are_banned_and_nobody_else(
+    judged: Callable[[str, str, str], list[Source]],
+    tell: Callable[[Iterable[str]], None],
+    capture: str,
+    form: str,
+    mode: str,
+) -> None:
+    """No honest source is banned by any jail; every scan of 15 targets is found by [pflog].
+
+    Scans and sweeps of ACK type are found in mode aggressive.
+    """
+    sources = judged(capture, form, mode)
+    tell([f"{capture}, {form}, {mode}: sources, and banned by {', '.join(JAILS)}"])
+    tell(evaluate.table(sources, JAILS))
+    shown = [source for source in sources if not too_little_is_shown(source, form)]
+    assert list(evaluate.wrong(shown, JAILS, mode)) == []
 
 
-def wait_until_followed(server: f2b.Server, jail: str, savefile: Path) -> None:
-    f2b.wait_for(lambda: "following" in server.status(jail).get(str(savefile), ""), jail)
+def too_little_is_shown(source: Source, form: str) -> bool:
+    return any(
+        form == cut and what in source.what and source.address.endswith(address)
+        for cut, what, address in NOT_FOUND
+    )
 
 
-def judge(server: f2b.Server, capture: str, form: str, mode: str) -> Judgement:
-    """Let the shipped jails judge a capture."""
+@pytest.mark.parametrize(("capture", "form", "mode"), SERVED)
+def test_a_server_bans_whom_the_backtest_bans(
+    server: Callable[..., f2b.Server],
+    judged: Callable[[str, str, str], list[Source]],
+    capture: str,
+    form: str,
+    mode: str,
+) -> None:
+    """Each jail bans the same sources when a real fail2ban reads the capture from a file."""
+    expected = {source.address: set(source.banned) for source in judged(capture, form, mode)}
+    banned = banned_by_server(server(""), DATA / f"{capture}.{form}.pcap", mode)
+    assert {address: banned.get(address, set()) for address in expected} == expected
+
+
+def banned_by_server(server: f2b.Server, capture: Path, mode: str) -> dict[str, set[str]]:
+    """Let the shipped jails of a server judge a capture; returns the jails that banned a source.
+
+    The capture's times are shifted to now, and it is appended to a savefile that the jails
+    follow.  Behind it comes one more scanner: once that is banned, all before it was judged.
+    """
     savefile = server.folder / "pflog"
-    savefile.write_bytes((DATA / f"{capture}.{form}.pcap").read_bytes()[:FILE_HEADER_SIZE])
+    savefile.write_bytes(capture.read_bytes()[:FILE_HEADER_SIZE])
     (server.config / "action.d/verdicts.conf").write_text(RECORDER.format(folder=server.folder))
     server.jails(
         "".join(
@@ -121,59 +143,102 @@ def judge(server: f2b.Server, capture: str, form: str, mode: str) -> Judgement:
     for jail in JAILS:
         wait_until_followed(server, jail, savefile)
     now = time.time()
-    data = shifted(DATA / f"{capture}.{form}.pcap", now - 1)
     last = [record(now - 0.5, tcp(40000, port, SYN, LAST)) for port in range(100, 130)]
     with savefile.open("ab") as file:
-        file.write(data[FILE_HEADER_SIZE:] + b"".join(last))
+        file.write(shifted(capture, now - 1)[FILE_HEADER_SIZE:] + b"".join(last))
     verdicts = server.folder / "verdicts"
     f2b.wait_for(
         lambda: verdicts.exists() and verdicts.read_text().count(LAST) == len(JAILS),
         f"the last scanner's ban; {server.output()[-2000:]}",
     )
-    banned: dict[str, dict[str, float]] = {}
+    banned: dict[str, set[str]] = {}
     for line in verdicts.read_text().splitlines():
-        jail, address, when = line.split()
-        banned.setdefault(address, {})[jail] = float(when)
-    times: dict[str, list[float]] = {}
-    for seconds, micros, frame in FileHeader.parse(data).records(data, FILE_HEADER_SIZE).records:
-        packet = scan.read(frame)
-        if packet is not None and packet.source:
-            times.setdefault(str(ip_address(packet.source)), []).append(seconds + micros / 1e6)
-    labels: dict[str, Any] = json.loads((DATA / f"{capture}.labels.json").read_text())
-    sources = [
-        Source(
-            address,
-            label["kind"],
-            label["what"],
-            label["distinct_ports_blocked"],
-            {
-                jail: sum(each <= when for each in times[address])
-                for jail, when in banned.get(address, {}).items()
-            },
-        )
-        for address, label in labels.items()
-    ]
-    assert set(banned) <= {LAST, *labels}
-    return Judgement(capture, form, mode, sources)
+        jail, address = line.split()
+        banned.setdefault(address, set()).add(jail)
+    return banned
 
 
-@pytest.mark.parametrize("mode", ["normal", "aggressive"])
-@pytest.mark.parametrize("form", ["live", "pflogd"])
-@pytest.mark.parametrize("capture", CAPTURES)
-def test_scanners_are_banned_and_nobody_else(
-    server: Callable[..., f2b.Server],
-    judgements: list[Judgement],
-    capture: str,
+def wait_until_followed(server: f2b.Server, jail: str, savefile: Path) -> None:
+    f2b.wait_for(lambda: "following" in server.status(jail).get(str(savefile), ""), jail)
+
+
+# -- The rules of others --------------------------------------------------------------------
+
+
+class Score(NamedTuple):
+    """How a rule did: honest sources that it banned, scanners that it found, ACK types too."""
+
+    bystanders: int
+    scanners: int
+    ack_type: int
+
+
+def score(sources: Iterable[Source], banned: set[str]) -> Score:
+    """Count whom a rule banned of sources that had packets dropped."""
+    hit = [source for source in sources if source.address in banned]
+    return Score(
+        sum(source.honest for source in hit),
+        sum("pflog" in source.must_be_banned_by("normal") for source in hit),
+        sum(source.of_ack_type for source in hit),
+    )
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_peers(
+    stem: Callable[[str], Path],
+    judged: Callable[[str, str, str], list[Source]],
+    tell: Callable[[Iterable[str]], None],
     form: str,
-    mode: str,
+    tmp_path: Path,
 ) -> None:
-    """No honest source is banned by any jail; every scan of 15 ports is found by [pflog].
+    """The README's table: this package bans fewer bystanders than others, and finds more."""
+    for name, captures in (("captures of real programs", REAL), ("made-up sources", [SYNTHETIC])):
+        rules: dict[str, Score] = {}
+        total = Score(0, 0, 0)
+        for capture in captures:
+            everybody = [each for each in evaluate.sources_of(stem(capture)) if each.packets]
+            total = add(total, score(everybody, {each.address for each in everybody}))
+            for rule, banned in {
+                "pfasciilogd: 10 packets": peers.banned_by_text_rule(stem(capture), form, tmp_path),
+                "CrowdSec: 15 TCP ports": peers.banned_by_crowdsec(stem(capture), form),
+                **{
+                    f"[pflog] {mode}": {
+                        source.address
+                        for source in judged(capture, form, mode)
+                        if "pflog" in source.banned
+                    }
+                    for mode in MODES
+                },
+            }.items():
+                rules[rule] = add(rules.get(rule, Score(0, 0, 0)), score(everybody, banned))
+        head = f"{name}, {form}"
+        tell([f"{head:40}{'bystanders':>12}{'scanners':>12}{'ACK type':>12}"])
+        tell([f"{'  all':40}" + "".join(f"{count:>12}" for count in total)])
+        for rule, counts in rules.items():
+            tell([f"{'  ' + rule:40}" + "".join(f"{count:>12}" for count in counts)])
+        *others, normal, aggressive = rules.values()
+        assert all(normal.bystanders < other.bystanders for other in others)
+        assert all(aggressive.bystanders < other.bystanders for other in others)
+        assert normal.scanners > rules["CrowdSec: 15 TCP ports"].scanners
 
-    Scans of ACK type are found in mode aggressive.
-    """
-    judgement = judge(server(""), capture, form, mode)
-    judgements.append(judgement)
-    for source in judgement.sources:
-        assert set(source.banned) <= source.may_be_banned_by, source
-        if mode == "aggressive" or not ACK_TYPE.search(f"{source.kind} {source.what}"):
-            assert set(source.banned) >= source.must_be_banned_by, source
+
+def add(one: Score, other: Score) -> Score:
+    return Score(*(sum(pair) for pair in zip(one, other)))
+
+
+def test_crowdsecs_bucket() -> None:
+    """15 ports at once fill it, the 16th makes it overflow; one leaks in five seconds."""
+    bucket = peers.Bucket()
+    assert [bucket.overflows(0, port) for port in range(16)] == [False] * 15 + [True]
+    slow = peers.Bucket()
+    assert not any(slow.overflows(index * 5.0, port) for index, port in enumerate(range(100)))
+    same = peers.Bucket()
+    assert not any(same.overflows(0, 80) for _ in range(100))
+
+
+def test_crowdsecs_bucket_is_forgotten() -> None:
+    """After 80 seconds without a new port it starts anew, and all ports are new to it."""
+    bucket = peers.Bucket()
+    assert not any(bucket.overflows(0, port) for port in range(15))
+    assert not bucket.overflows(79.9, 0)
+    assert not any(bucket.overflows(80.0, port) for port in range(15))

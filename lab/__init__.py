@@ -1,0 +1,1 @@
+"""Captures with labels: made by real programs (lab.py), made up (synthetic.py), and judged."""

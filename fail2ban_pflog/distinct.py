@@ -242,14 +242,16 @@ class Distinct(Generic[_Item]):
         return hash((packet.head.selectors, packet.destination, port))
 
     def _note(self, known: _Source[_Item], target: int, time: float) -> None:
-        """Keep a target, as the newest."""
+        """Keep a target; look at another whether it is still to be remembered."""
         targets = known.targets
-        if targets.pop(target, None) is None:
-            self._targets += 1
-            if len(targets) >= self.MAX_TARGETS_EACH:
-                del targets[next(iter(targets))]
-                self._targets -= 1
+        self._targets += target not in targets
         targets[target] = time
+        oldest = next(iter(targets))
+        last = targets.pop(oldest)
+        if -self._keep < time - last < self._keep and len(targets) < self.MAX_TARGETS_EACH:
+            targets[oldest] = last  # behind all others
+        else:
+            self._targets -= 1
         while self._targets > self.MAX_TARGETS:
             self._sources.push_out()
 

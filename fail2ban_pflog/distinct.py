@@ -234,7 +234,7 @@ class Distinct(Generic[_Item]):
 
     def _target(self, packet: Packet, found: Reason) -> int:
         """A hash of what is counted; Python's own is keyed, so nobody can forge another's."""
-        port = packet.protocol << 16 | packet.dport
+        port = packet.protocol << 17 | (packet.dport + 1)  # 0: none
         if found.count is _PORT:
             return hash((packet.head.selectors, port))
         if self.what == "host":

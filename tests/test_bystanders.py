@@ -48,7 +48,7 @@ NOT_FOUND = (
     ("pflogd", r"nmap -sY|SCTP .* scan, IPv6"),
     ("pflogd", r"--ip-options R"),
     ("pflogd", r"(nmap|masscan) SYN scan: (60 of the|100 of all|ports [1-6]\d{4}).*IPv6"),
-    ("pflogd", r"masscan SYN sweep of \d+, IPv6"),
+    ("pflogd", r"masscan SYN sweep of \d+, IPv6|SYN scan from port \d+: ports 8000-8059, IPv6"),
 )
 """(form or any, expression for what it did): scans that are not found."""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fail2ban_pflog"
-IO = ("sources",)
-SHELLS = ("backend", "blame", "asciilog", "backtest", "cli", "printer", "doctor")
+IO = ("sources", "health", "places")
+SHELLS = ("backend", "watch", "blame", "asciilog", "backtest", "cli", "printer", "doctor")
 IMPURE = {
     "asyncio", "logging", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket",
     "subprocess", "tempfile", "threading", "time", "urllib",

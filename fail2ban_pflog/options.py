@@ -1,0 +1,128 @@
+"""The options of ``backend = pflog[...]``, and what the writer's command line shares with them.
+
+Values are what an administrator typed: each is matched as a whole, and nothing in it is
+evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Callable, NamedTuple
+
+from .distinct import WHATS
+from .errors import PflogError
+from .scan import MODES, directions
+
+__all__ = ["BUFFER_SIZE", "MAX_BUFFER", "MAX_HOLD", "NAME", "Options", "seconds", "whole"]
+
+NAME = "pflog"
+
+BUFFER_SIZE = 2 << 20
+"""Bytes that the kernel keeps for a listener: several thousand packets."""
+
+MAX_BUFFER = 2**31 - 1
+"""Bytes; libpcap takes an int."""
+
+MAX_HOLD = 1000
+"""Packets of one source that wait; a jail that counts so many is for other means."""
+
+MAX_SECONDS = 100 * 365 * 86_400
+"""A hundred years: longer is a slip, and fail2ban's own times end there as well."""
+
+_UNITS = {
+    "": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "d": 86_400,
+    "day": 86_400, "w": 604_800, "week": 604_800, "mo": 2_629_800, "month": 2_629_800,
+    "y": 31_557_600, "year": 31_557_600,
+}  # fmt: skip
+_PART = r"(\d{1,12}(?:\.\d{1,6})?)\s*([a-z]*)"
+_TIME = re.compile(rf"(?:{_PART}\s*)+", re.IGNORECASE)
+
+
+def seconds(text: str) -> float:
+    """Read a time as fail2ban's configuration has it: ``300``, ``15m``, ``1d12h``.
+
+    Raises ValueError for what is none, and for more than a hundred years.
+    """
+    text = text.strip()
+    if not _TIME.fullmatch(text):
+        raise ValueError(f"{text!r} is no time; times are 300, 15m, 1d12h")
+    total = 0.0
+    for number, unit in re.findall(_PART, text, re.IGNORECASE):
+        name = unit.lower()
+        factor = _UNITS.get(name, _UNITS.get(name.removesuffix("s"))) if name else 1
+        if factor is None:
+            raise ValueError(f"{unit!r} is no unit of time; there are s, m, h, d, w, mo, y")
+        total += float(number) * factor
+    if total > MAX_SECONDS:
+        raise ValueError(f"{text!r} is more than a hundred years")
+    return total
+
+
+def whole(text: str, low: int, high: int, step: int = 1) -> int:
+    """Read a whole number from ``low`` to ``high``, a multiple of ``step``.
+
+    Raises ValueError for anything else.
+    """
+    text = text.strip()
+    if not re.fullmatch(r"[0-9]{1,20}", text) or not low <= int(text) <= high or int(text) % step:
+        of = f", a multiple of {step}" if step > 1 else ""
+        raise ValueError(f"{text!r} is no number from {low} to {high}{of}")
+    return int(text)
+
+
+def _direction(text: str) -> str:
+    directions(text)
+    return text
+
+
+class Options(NamedTuple):
+    """What stands in ``backend = pflog[...]``.
+
+    silence: seconds; 0 never warns.  buffer: bytes.  hold: packets; 0: half of maxretry.
+    """
+
+    interface: str = ""
+    bpf: str = ""
+    distinct: str = "none"
+    mode: str = "any"
+    direction: str = "in"
+    prefix6: int = 128
+    silence: float = 900.0
+    buffer: int = BUFFER_SIZE
+    hold: int = 0
+
+    @classmethod
+    def parse(cls, given: dict[str, str]) -> Options:
+        """Check the options.
+
+        Raises PflogError (layer ``option``) that names the option and what it takes.
+        """
+        if unknown := sorted(set(given) - set(cls._fields)):
+            raise _wrong(unknown[0], f"is unknown; there are {', '.join(cls._fields)}")
+        values: dict[str, Any] = dict(given)
+        for name, choices in (("distinct", WHATS), ("mode", MODES)):
+            if name in given and given[name] not in choices:
+                raise _wrong(name, f"takes {', '.join(choices)}, not {given[name]!r}")
+        for name, (convert, takes) in _CONVERT.items():
+            if name in given:
+                try:
+                    values[name] = convert(given[name])
+                except ValueError:
+                    raise _wrong(name, f"takes {takes}, not {given[name]!r}") from None
+        return cls(**values)
+
+
+_CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
+    "direction": (_direction, "in, out or in|out"),
+    "prefix6": (lambda text: whole(text, 8, 128, 8), "a multiple of 8, 8 to 128"),
+    "silence": (seconds, "a time as 15m, or 0"),
+    "buffer": (
+        lambda text: whole(text, 1, MAX_BUFFER),
+        f"a number of bytes, 1 to {MAX_BUFFER}",
+    ),
+    "hold": (lambda text: whole(text, 1, MAX_HOLD), f"a number of packets, 1 to {MAX_HOLD}"),
+}
+
+
+def _wrong(name: str, why: str) -> PflogError:
+    return PflogError("option", 0, 0, f"option {name} of backend = {NAME}[...] {why}")

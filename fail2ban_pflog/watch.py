@@ -1,0 +1,95 @@
+"""A jail's actions, watched: an action that did not start blocks nobody, and says so once.
+
+fail2ban logs that an action failed and goes on: its status counts bans that block nothing.
+So an action's own methods are called through ours, which note what failed, since when and
+why, say it again at each ban, and tell when a source was unbanned.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Callable
+
+from .sources import Tell
+
+__all__ = ["Watch"]
+
+MAX_WORDS = 300
+"""Letters of a reason; a script may print anything."""
+
+
+class _Heard(logging.Handler):
+    """What an action's commands printed on standard error, as fail2ban logs it meanwhile."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.words: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _, found, words = record.getMessage().partition("stderr: ")
+        if found:
+            self.words.append(words.strip("'\""))
+
+
+class Watch:
+    """Watches the actions of one jail.
+
+    logger: fail2ban's.  unbanned: called with the address of an unbanned source.
+
+    failed: action's name -> what failed, since when and why, in words.
+    """
+
+    def __init__(self, tell: Tell, logger: logging.Logger, unbanned: Callable[[str], None]) -> None:
+        self._tell = tell
+        self._logger = logger
+        self._unbanned = unbanned
+        self.failed: dict[str, str] = {}
+
+    def actions(self, actions: Any) -> None:
+        """Watch all of a jail's actions that are not watched yet.
+
+        actions: fail2ban's mapping of names to actions.
+        """
+        for name in list(actions):
+            action = actions[name]
+            if not hasattr(action.start, "is_watched"):
+                self._wrap(name, action)
+
+    def _wrap(self, name: str, action: Any) -> None:
+        start, ban, unban = action.start, action.ban, action.unban
+
+        def watched_start() -> Any:
+            with self._noting(name, "did not start"):
+                done = start()
+            self.failed.pop(name, None)
+            return done
+
+        def watched_ban(info: Any) -> Any:
+            if problem := self.failed.get(name):
+                self._tell(logging.ERROR, f"{info['ip']} may not be blocked: action {problem}")
+            with self._noting(name, "failed to ban"):
+                return ban(info)
+
+        def watched_unban(info: Any) -> Any:
+            self._unbanned(str(info["ip"]))
+            return unban(info)
+
+        watched_start.is_watched = True  # type: ignore[attr-defined]
+        action.start, action.ban, action.unban = watched_start, watched_ban, watched_unban
+
+    @contextmanager
+    def _noting(self, name: str, what: str) -> Iterator[None]:
+        heard = _Heard()
+        self._logger.addHandler(heard)
+        try:
+            yield
+        except Exception as error:
+            since = time.strftime("%Y-%m-%d %H:%M:%S")
+            why = "; ".join(heard.words) or str(error)
+            self.failed[name] = f"{name} {what} since {since}: {why[:MAX_WORDS]}"
+            raise
+        finally:
+            self._logger.removeHandler(heard)

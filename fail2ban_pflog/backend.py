@@ -28,11 +28,12 @@ from fail2ban.server.ipdns import DNSUtils, IPAddr
 from fail2ban.server.jail import Jail
 from fail2ban.server.mytime import MyTime
 
+from .blame import begins_with_address
 from .distinct import WHATS, Distinct
 from .errors import PflogError
 from .lines import Lines
 from .savefile import Record
-from .scan import KERNEL_FILTER, MODES, directions
+from .scan import KERNEL_FILTERS, MODES, directions
 from .sources import NOTICE, bpf
 from .sources.follow import Follower
 from .sources.live import BUFFER_SIZE, LiveSource
@@ -62,6 +63,9 @@ and findtime is not news, but an old file that was put in place."""
 MAX_BUFFER = 2**31 - 1
 """Bytes; libpcap takes an int."""
 
+MAX_HOLD = 1000
+"""Packets of one source that wait; a jail that counts so many is for other means."""
+
 MUTE = 5.0
 """Seconds for which a banned source is not heard, until the firewall has caught up."""
 
@@ -80,6 +84,7 @@ class Options(NamedTuple):
     prefix6: int = 128
     silence: float = 900.0
     buffer: int = BUFFER_SIZE
+    hold: int = 0
 
     @classmethod
     def parse(cls, given: dict[str, str]) -> Options:
@@ -130,6 +135,7 @@ _CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
     "direction": (_direction, "in, out or in|out"),
     "prefix6": (_within(int, 8, 128, 8), "a multiple of 8, 8 to 128"),
     "silence": (_within(MyTime.str2seconds, 0, math.inf), "a time as 15m, or 0"),
+    "hold": (_within(int, 1, MAX_HOLD), f"a number of packets, 1 to {MAX_HOLD}"),
     "buffer": (_within(int, 1, MAX_BUFFER), f"a number of bytes, 1 to {MAX_BUFFER}"),
 }
 
@@ -179,6 +185,7 @@ class FilterPflog(FileFilter):
 
     lines: makes lines of records.  problem: why the jail is idle; "" where it is not.
     matches: whether ``bpf`` takes a frame of a savefile; None where all are taken.
+    mute: seconds for which a banned source is not heard.
     """
 
     def __init__(self, jail: Any, /, **options: str) -> None:
@@ -192,6 +199,7 @@ class FilterPflog(FileFilter):
         self._saved_session: object = None
         self.matches: Optional[Callable[[bytes], bool]] = None
         self.problem = ""
+        self.mute = MUTE
         self.options = Options()
         try:
             self.options = Options.parse(options)
@@ -230,6 +238,24 @@ class FilterPflog(FileFilter):
         self.tell(logging.ERROR, f"this jail stays idle, all others run: {problem}")
 
     # -- what fail2ban's server asks for -----------------------------------------------
+
+    def setMaxRetry(self, value: int) -> None:
+        """Set maxretry; how many packets wait depends on it."""
+        super().setMaxRetry(value)
+        self.hold_packets()
+
+    def hold_packets(self) -> None:
+        """Let a source's packets wait until they are half of what it takes to ban it.
+
+        None waits where a filter may blame another than who sent the packet, nor where bans
+        grow: fail2ban then bans who was banned before for fewer packets.
+        """
+        half = (self.getMaxRetry() + 1) // 2
+        plain = self.getMaxLines() == 1 and begins_with_address(self)
+        if not plain or self.jail.getBanTimeExtra("increment"):
+            self.lines.distinct.hold = 1
+        else:
+            self.lines.distinct.hold = self.options.hold or half
 
     def setFindTime(self, value: str) -> None:
         """Set findtime; repeats are told apart over the same time."""
@@ -334,6 +360,7 @@ class FilterPflog(FileFilter):
 
     def start(self) -> None:
         """Start the thread."""
+        self.hold_packets()  # by now the expressions are known
         self._listen_or_not()
         super().start()
 
@@ -346,7 +373,7 @@ class FilterPflog(FileFilter):
                 options.interface or "pflog0",
                 self.tell,
                 expression=options.bpf,
-                kernel_filter=KERNEL_FILTER[options.mode] if options.direction == "in" else "",
+                kernel_filter=KERNEL_FILTERS[options.mode][0] if options.direction == "in" else "",
                 buffer_size=options.buffer,
             )
             self._restore_session()
@@ -472,6 +499,7 @@ class FilterPflog(FileFilter):
     def _deliver(self, records: list[Record], byteorder: str) -> None:
         if not records:
             return
+        self.lines.distinct.clock = time.monotonic()
         now = MyTime.time()
         oldest = now - self.getFindTime() - LATEST_FLUSH
         self._lag = max(0.0, now - (records[0][0] + records[0][1] / 1e6))
@@ -479,9 +507,8 @@ class FilterPflog(FileFilter):
             if record[0] < oldest:
                 self._too_old += 1
                 continue
-            line = self.lines.line(record, byteorder)
-            if line is not None:
-                self.processLineAndAdd(line.parts, min(line.time, now))
+            for parts, when, _ in self.lines.take(record, byteorder):
+                self.processLineAndAdd(parts, min(when, now))
 
     def _save(self, busy: bool) -> None:
         now = time.monotonic()
@@ -527,7 +554,7 @@ class FilterPflog(FileFilter):
         super().performBan(ip)
         if ip is not None:
             with contextlib.suppress(ValueError):  # a filter's own id that is no address
-                self.lines.distinct.banned(str(ip), MyTime.time(), MUTE)
+                self.lines.distinct.banned(str(ip), self.lines.distinct.clock + self.mute)
 
     def findFailure(self, *args: Any, **kwargs: Any) -> list[list[Any]]:
         """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""

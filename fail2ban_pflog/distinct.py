@@ -1,25 +1,33 @@
-"""Which packets tell fail2ban something new.
+"""Which packets tell fail2ban something new, and which of them may wait.
 
-fail2ban counts lines; a scan is many ports, a client that tries again is many packets to
-one.  So of each source's packets only the first to each port becomes a line, until the
-port was quiet for a while, and ``maxretry`` reads "this many different ports".  It is
-decided on raw bytes: a flood of repeats costs no line.  What no expression of the filter's
-mode would match is left out as well, and so are the packets of a source that was banned,
-until the firewall has caught up.
+fail2ban counts lines; a scan is many targets, a client that tries again is many packets
+to one.  So of each source's packets only the first to each target becomes a line, until
+that target was quiet for a while, and ``maxretry`` reads "this many different targets".
+What the mode does not count makes no line at all, nor do the packets of a source that was
+banned, until the firewall has caught up.
 
-All times are the packets' own.
+A source that came a few times is in no ban list, whatever fail2ban thinks of it, and most
+sources never come more often.  So its packets are *held* until they are enough to matter,
+and then told at their own times.  A flood of forged sources holds one packet each, and
+pushes out one another (``twoqueues``).
+
+All times are the packets' own, but for muting, which goes by ``clock``.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from enum import IntEnum
 from ipaddress import ip_network
-from typing import Optional, Union
+from typing import Generic, Optional, TypeVar, Union
 
-from .scan import MODES, NOTHING, directions, read
+from .conduct import Conduct
+from .packet import Packet
+from .scan import MODES, Count, Reason, directions, reason
+from .twoqueues import TwoQueues
 
-__all__ = ["WHATS", "Distinct", "Verdict", "selectors"]
+__all__ = ["WHATS", "Distinct", "Verdict"]
+
+_Item = TypeVar("_Item")
 
 
 class Verdict(IntEnum):
@@ -29,41 +37,77 @@ class Verdict(IntEnum):
     REPEAT = 1
     MUTED = 2
     LET_BE = 3
+    HELD = 4
 
 
 WHATS = ("port", "host", "none")
 
-_PASS, _REPEAT, _MUTED, _LET_BE = Verdict
+PASS, REPEAT, MUTED, LET_BE, HELD = Verdict
+
+_PORT = Count.PORT
 
 
-class Distinct:
+CLOCK_STEP = 600.0
+"""Seconds by which packets' times may step back without a source's being forgotten early."""
+
+
+class _Source(Generic[_Item]):
+    """What is kept of a source that came more than once.
+
+    targets: hash of what was counted -> when it was last seen.
+    held: the packets that wait; None: its packets wait no more.
+    last: when it last came.
+    """
+
+    __slots__ = ("held", "last", "targets")
+
+    def __init__(self, time: float, target: int, held: Optional[list[_Item]]) -> None:
+        self.targets = {target: time}
+        self.held = held
+        self.last = time
+
+
+class Distinct(Generic[_Item]):
     """Judges packets; one per jail.
 
     what: ``port``: one packet passes per source, destination, protocol and port; ``host``:
     one per source and destination (sweeps); ``none``: all that the mode counts.
-    mode: the filter's mode, ``normal``, ``aggressive`` or ``any``.
+    mode: ``normal``, ``aggressive`` or ``any``.
     window: seconds, the jail's findtime; may be set at any time.
     direction: ``in``, ``out`` or ``in|out``, as the filter's option.
     prefix6: how many bits of an IPv6 source are one source, a multiple of 8; a scanner
     commonly owns all addresses of a /64.
+    hold: packets of a source that wait until there are so many of them; 1: none.  May be
+    set at any time.
 
+    clock: seconds that only go forward, set by the caller before packets are judged.
     directions: the header's numbers of them.  prefix6_bytes: prefix6 in bytes.
-    passed, repeats, muted, let_be: how many packets were judged so.  evicted: how many
-    ports were forgotten early, for want of room.  unreadable: how many frames without a
-    pflog header passed, for the formatter to tell what is wrong with them.
+    passed, repeats, muted: how many packets were judged so.  reasons: reason -> how many
+    had it, of those that are let be.  waiting: how many packets are held.
+    released: the items that were held for the packet that just passed; the caller takes them.
 
     Raises ValueError for options that do not exist.
     """
 
-    MAX_KEYS = 65_536
-    """Ports remembered, of all sources: 15 MB when full.  A flood of forged sources pushes the
-    longest unseen ones out, and never those of a client that keeps trying."""
+    MAX_NEW = 65_536
+    """Sources that came once: at a flood of 20,000 forged ones a second, who comes again within
+    three seconds is found.  40 MB when full."""
+
+    MAX_KNOWN = 16_384
+    """Sources that came more than once."""
+
+    MAX_TARGETS = 131_072
+    """Targets of known sources: 30 MB when full.  When there are more, the source that was not
+    seen for longest is forgotten."""
+
+    MAX_TARGETS_EACH = 1024
+    """Targets of one source; the one that it tried first is forgotten."""
 
     MAX_BANNED = 16_384
     """Banned sources remembered, until as many others were banned."""
 
     REMEMBER = 3
-    """A port is remembered for this many windows after it was last seen.  With one, a
+    """A target is remembered for this many windows after it was last seen.  With one, a
     monitor that tries the same ten ports once per findtime would count twenty: fail2ban
     estimates what lies beyond the edge of its own window from the rate before."""
 
@@ -74,6 +118,7 @@ class Distinct:
         window: float = 300.0,
         direction: str = "in",
         prefix6: int = 128,
+        hold: int = 1,
     ) -> None:
         if what not in WHATS:
             raise ValueError(f"distinct={what}: must be one of {', '.join(WHATS)}")
@@ -83,101 +128,179 @@ class Distinct:
             raise ValueError(f"prefix6={prefix6}: must be a multiple of 8, 8 to 128")
         self.what = what
         self.mode = mode
-        self.window = window
-        self.passed = self.repeats = self.muted = self.let_be = 0
-        self.evicted = self.unreadable = 0
         self._highest = MODES[mode]
+        self._keep = 0.0
+        self.window = window
+        self.hold = hold
+        self.clock = 0.0
+        self.passed = self.repeats = self.muted = self.waiting = 0
+        self.reasons: dict[Reason, int] = {}
+        self.released: list[_Item] = []
         self.directions = directions(direction)
         self.prefix6_bytes = prefix6 // 8
-        # Key -> (when last seen, the lowest rank that passed), longest unseen first.
-        self._seen: OrderedDict[bytes, tuple[float, int]] = OrderedDict()
-        # Source -> until when it is muted; what was seen of it before then is forgotten.
-        self._banned: dict[bytes, float] = {}
+        self._conduct = Conduct()
+        # A newcomer is (time, target, item): a flood of forged ones must not fill the memory.
+        self._sources: TwoQueues[tuple[float, int, _Item], _Source[_Item]] = TwoQueues(
+            self.MAX_NEW, self.MAX_KNOWN, self._grow, self._gone
+        )
+        self._targets = 0
+        self._banned: dict[bytes, float] = {}  # source -> until when it is muted, by the clock
 
     def __len__(self) -> int:
-        """How many ports are remembered."""
-        return len(self._seen)
+        """How many sources are remembered."""
+        return len(self._sources)
 
-    def judge(self, seconds: float, frame: bytes) -> Verdict:
-        """Tell what is to happen with a frame, captured at ``seconds`` since the epoch.
+    @property
+    def window(self) -> float:
+        """Seconds, the jail's findtime."""
+        return self._window
 
-        frame: as captured, pflog header included.  Never raises.
+    @window.setter
+    def window(self, seconds: float) -> None:
+        self._window = seconds
+        self._keep = seconds * self.REMEMBER
+
+    @property
+    def let_be(self) -> int:
+        """How many packets the mode does not count."""
+        return sum(self.reasons.values())
+
+    @property
+    def evicted(self) -> int:
+        """How many sources were forgotten early, for want of room."""
+        return self._sources.evicted
+
+    def judge(  # noqa: C901 - one pass: a call for each step would double it
+        self, time: float, packet: Packet, frame: bytes, item: _Item
+    ) -> Verdict:
+        """Tell what is to happen with a packet.
+
+        time: when it was captured, seconds since the epoch.  frame: what it was decoded
+        from.  item: what ``released`` will hold when the packet has waited for enough others.
+        Never raises.
         """
-        packet = read(frame, self.directions)
-        if packet is None:
-            self.unreadable += 1
-            return _PASS
-        rank, source, destination, protocol, port = packet
-        if rank > self._highest or packet is NOTHING:
-            self.let_be += 1
-            return _LET_BE
-        if len(source) == 16:
+        source = packet.source
+        if len(source) == _IP6:
             source = source[: self.prefix6_bytes]
-        muted_until = self._banned.get(source)
-        if muted_until is not None and seconds < muted_until:
+        found = self.why(time, source, packet, frame)
+        if found.rank > self._highest:
+            self.reasons[found] = self.reasons.get(found, 0) + 1
+            return LET_BE
+        if self._banned and self._is_muted(source):
             self.muted += 1
-            return _MUTED
-        if self.what != "none":
-            key = source + destination + selectors(frame)
-            if self.what == "port":
-                key += b"%c" % protocol + port
-            if self._is_repeat(key, seconds, rank, muted_until):
-                self.repeats += 1
-                return _REPEAT
-        self.passed += 1
-        return _PASS
-
-    def _is_repeat(
-        self, key: bytes, seconds: float, rank: int, forgotten_before: Optional[float]
-    ) -> bool:
-        seen = self._seen
-        known = seen.get(key)
+            return MUTED
+        if self.what == "none" and self.hold <= 1:
+            self.passed += 1
+            return PASS
+        target = self._target(packet, found)
+        known = self._sources.get(source)
+        if known is not None and time - known.last >= self._keep + CLOCK_STEP:
+            self._sources.discard(source)
+            known = None
         if known is None:
-            if len(seen) >= self.MAX_KEYS:
-                seen.popitem(last=False)
-                self.evicted += 1
-            seen[key] = (seconds, rank)
-            return False
-        last, lowest = known
-        # A packet much older than the last one is as new as one much younger: clocks jump.
-        repeat = abs(seconds - last) < self.window * self.REMEMBER and (
-            forgotten_before is None or last >= forgotten_before
-        )
-        if repeat:
-            # A filter in a lower mode than this may have let be what passed before.
-            seen[key] = (max(last, seconds), min(lowest, rank))
-            repeat = rank >= lowest
-        else:
-            seen[key] = (seconds, rank)
-        seen.move_to_end(key)
-        return repeat
+            self._sources.add(source, (time, target, item))
+            if self.hold > 1:
+                self.waiting += 1
+                return HELD
+            self.passed += 1
+            return PASS
+        if time > known.last:
+            known.last = time
+        if self.what != "none":
+            last = known.targets.get(target)
+            # A packet much older than the last one is as new as one much younger: clocks jump.
+            if last is not None and -self._keep < time - last < self._keep:
+                if time > last:
+                    known.targets[target] = time
+                self.repeats += 1
+                return REPEAT
+            self._note(known, target, time)
+        if known.held is not None:
+            if len(known.held) + 1 < self.hold:
+                known.held.append(item)
+                self.waiting += 1
+                return HELD
+            self.waiting -= len(known.held)
+            self.released, known.held = known.held, None
+        self.passed += 1
+        return PASS
 
-    def banned(self, source: Union[bytes, str], now: float, mute_seconds: float) -> None:
-        """Note that a source was banned at ``now``: mute it, and forget its ports.
+    def why(self, time: float, source: bytes, packet: Packet, frame: bytes) -> Reason:
+        """Tell why a packet counts or does not, and note its source's conduct."""
+        found = reason(packet, frame, self.directions)
+        if found.asks <= self._highest:
+            found = self._conduct.judge(time, source, packet, found)
+        return found
+
+    def _target(self, packet: Packet, found: Reason) -> int:
+        """A hash of what is counted; Python's own is keyed, so nobody can forge another's."""
+        port = packet.protocol << 17 | (packet.dport + 1)  # 0: none
+        if found.count is _PORT:
+            return hash((packet.head.selectors, port))
+        if self.what == "host":
+            return hash((packet.head.selectors, packet.destination))
+        return hash((packet.head.selectors, packet.destination, port))
+
+    def _note(self, known: _Source[_Item], target: int, time: float) -> None:
+        """Keep a target; look at another whether it is still to be remembered."""
+        targets = known.targets
+        self._targets += target not in targets
+        targets[target] = time
+        oldest = next(iter(targets))
+        last = targets.pop(oldest)
+        if -self._keep < time - last < self._keep and len(targets) < self.MAX_TARGETS_EACH:
+            targets[oldest] = last  # behind all others
+        else:
+            self._targets -= 1
+        while self._targets > self.MAX_TARGETS:
+            self._sources.push_out()
+
+    def _grow(self, new: tuple[float, int, _Item]) -> _Source[_Item]:
+        time, target, item = new
+        self._targets += 1
+        return _Source(time, target, [item] if self.hold > 1 else None)
+
+    def _gone(
+        self, new: Optional[tuple[float, int, _Item]], known: Optional[_Source[_Item]]
+    ) -> None:
+        if known is not None:
+            self._targets -= len(known.targets)
+            self.waiting -= len(known.held or ())
+        elif new is not None and self.hold > 1:
+            self.waiting -= 1
+
+    def banned(self, source: Union[bytes, str], until: float = 0.0) -> None:
+        """Note that a source was banned: what was seen of it is forgotten.
 
         source: 4 or 16 bytes, or text, IPv6 also with its prefix length as in
-        ``2001:db8:1:2::/64``.  Packets captured before ``now + mute_seconds`` are muted;
-        after the ban ports count anew.
+        ``2001:db8:1:2::/64``.  until: its packets are muted until ``clock`` shows this.
         Raises ValueError when the text is no address.
         """
+        source = self._packed(source)
+        self._sources.discard(source)
+        self._banned.pop(source, None)
+        if until > self.clock:
+            if len(self._banned) >= self.MAX_BANNED:
+                del self._banned[next(iter(self._banned))]
+            self._banned[source] = until
+
+    def unbanned(self, source: Union[bytes, str]) -> None:
+        """Note that a source's ban was lifted: it is heard at once.  As ``banned``."""
+        self._banned.pop(self._packed(source), None)
+
+    def _packed(self, source: Union[bytes, str]) -> bytes:
         if isinstance(source, str):
             source = ip_network(source, strict=False).network_address.packed
-        if len(source) == 16:
-            source = source[: self.prefix6_bytes]
-        self._banned.pop(source, None)
-        if len(self._banned) >= self.MAX_BANNED:
-            del self._banned[next(iter(self._banned))]
-        self._banned[source] = now + mute_seconds
+        return source[: self.prefix6_bytes] if len(source) == _IP6 else source
+
+    def _is_muted(self, source: bytes) -> bool:
+        until = self._banned.get(source)
+        if until is None:
+            return False
+        if self.clock >= until:
+            del self._banned[source]
+            return False
+        return True
 
 
-def selectors(frame: bytes) -> bytes:
-    """Return the header's fields that an option of the filter may select by.
-
-    Interface, ruleset, rule, subrule and direction, and the ridentifier where there is one.
-    """
-    length = frame[0]
-    if length < 61:
-        return frame[4:45]
-    if 69 <= length < 100:
-        return frame[4:44] + frame[60:61] + frame[64:68]
-    return frame[4:44] + frame[60:61]
+_IP6 = 16

@@ -2,38 +2,31 @@
 
 Most packets of a firewall's log are plain TCP segments and UDP datagrams, few senders
 send most of them, and pf writes the same header before all of a rule's.  So the text
-of a header is kept by its bytes, that of an address by the address, that of TCP
-options by their bytes around the time stamp, and such a packet's line is one
-unpacking, a few look-ups and one formatting.  Every other packet
-takes the long way through ``wire``, which knows all protocols, lengths that lie and
-captures that end too soon.  Both ways lead to the same line; tests hold that.
+of a header is kept with it (``packet.Head``), that of an address by the address, that
+of TCP options by their bytes around the time stamp, and the line of a decoded packet
+is a few look-ups and one formatting.  Every other packet takes the long way through
+``wire``, which knows all protocols, lengths that lie and captures that end too soon.
+Both ways lead to the same line; tests hold that.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
-from typing import NamedTuple, Optional
+from typing import Optional
 
-from .header import AF_INET, AF_INET6, Header
-from .wire.ip import ICMP, IP4_HEADER, IP6_HEADER, ip4, ip6
-from .wire.tcp import ACK, FIN, FLAG_TEXTS, RST, SYN, TCP, URG, Conversations
+from .packet import CUT, ICMP, NATIVE, TCP, UDP, Decoder, Packet
+from .wire.ip import ip4, ip6
+from .wire.tcp import ACK, FIN, FLAG_TEXTS, RST, SYN, URG, Conversations
 from .wire.tcp import HEADER_SIZE as TCP_HEADER
 from .wire.tcp_options import Template, template
-from .wire.udp import UDP
 from .wire.view import Truncated, View, address
 
 __all__ = ["MAX_LINE", "NATIVE", "Formatter"]
-
-NATIVE = "<" if sys.byteorder == "little" else ">"
 
 MAX_LINE = 2048
 """Longest line: extension headers can hold a hundred addresses, a log must not."""
 
 _CUT = " [...]"
-
-MAX_HEADERS = 4096
-"""Kept texts of headers: one per rule, interface and direction."""
 
 MAX_ADDRESSES = 65_536
 """Kept texts of addresses: a flood of forged sources must not fill the memory."""
@@ -41,15 +34,9 @@ MAX_ADDRESSES = 65_536
 MAX_OPTIONS = 4096
 """Kept texts of TCP options: one per kind of system."""
 
-_START = tuple((length + 3) & ~3 for length in range(256))
-
-# An IP header without options and the first 4 bytes behind it: the ports.
-_IP4 = struct.Struct("!BxHxxHxBxx4s4sHH")
-_IP6 = struct.Struct("!BxxxHBx16s16sHH")
-_TCP = struct.Struct("!IIBBHxxxx")  # behind the ports, to the header's end
-_UDP = struct.Struct("!Hxx")
-_ECHO = struct.Struct("!BxxxHH")
-_FRAGMENT = 0x3FFF  # all but "do not fragment" and the reserved bit
+_TCP = struct.Struct("!IIxxH")  # behind the ports: numbers, window
+_UDP = struct.Struct("!H")
+_ECHO = struct.Struct("!HH")
 _ECHOES = {8: "request", 0: "reply"}
 
 _TIME_STAMP = b"\x08\x0a"  # the option's kind and length; value and echo reply follow
@@ -57,14 +44,6 @@ _TWO = struct.Struct("!II")
 
 _ACK_OR_URG = ACK | URG
 _SEQUENCED = SYN | FIN | RST  # these tell their sequence number also without data
-
-
-class _Head(NamedTuple):
-    """What a header's bytes say: its text with the colon, where the packet starts, af."""
-
-    text: str
-    start: int
-    af: int
 
 
 class Formatter:
@@ -77,11 +56,10 @@ class Formatter:
     """
 
     def __init__(self, byteorder: str = NATIVE) -> None:
-        self._byteorder = byteorder
+        self.decode = Decoder(byteorder).packet
         self._conversations = Conversations()
-        self._heads: dict[bytes, _Head] = {}
         self._addresses: dict[bytes, str] = {}
-        self._options: dict[tuple[int, int, bytes, bytes], Optional[Template]] = {}
+        self._options: dict[tuple[int, bytes, Optional[bytes]], Optional[Template]] = {}
 
     def line(self, frame: bytes, length: Optional[int] = None) -> str:
         """Print one frame: header, colon, packet; ASCII, one line, at most MAX_LINE long.
@@ -90,72 +68,43 @@ class Formatter:
         it, lengths that the packet tells are believed.
         Raises PflogError when there is no pflog header, and for no bytes anything else.
         """
-        head = self._heads.get(frame[: _START[frame[0]]]) if frame else None
-        if head is None:
-            head = self._read_head(frame)
-        try:
-            line = self._common(frame, head, length)
-        except struct.error:  # not captured as far as that
-            line = None
-        if line is None:
-            line = head.text + self._packet(frame, head, length)
-            if len(line) > MAX_LINE:
-                line = line[: MAX_LINE - len(_CUT)] + _CUT
-        return line
+        return self.text(self.decode(frame), frame, length)
 
-    def _read_head(self, frame: bytes) -> _Head:
-        header = Header.parse(frame, self._byteorder)
-        head = _Head(f"{header.text}: ", header.start, header.af)
-        if len(self._heads) >= MAX_HEADERS:
-            self._heads.clear()
-        self._heads[frame[: header.start]] = head
-        return head
+    def text(self, packet: Packet, frame: bytes, length: Optional[int] = None) -> str:
+        """Print a frame that was decoded to ``packet``; otherwise as ``line``."""
+        return self._common(packet, frame, length) or self._long(packet, frame, length)
 
     def _common(  # noqa: C901 - one pass: a call for each layer would cost what this saves
-        self, frame: bytes, head: _Head, length: Optional[int]
+        self, packet: Packet, frame: bytes, length: Optional[int]
     ) -> Optional[str]:
-        """Print one of the commonest packets; None, or struct.error, for all others.
+        """Print one of the commonest packets; None for all others.
 
-        These are captured as far as needed, whole, no fragments, tell their true lengths
-        and have no headers between IP and transport.
+        These tell their true lengths, and but for TCP of which only the ports were captured
+        they have no traits.
         """
-        text, at, af = head
-        if af == AF_INET:
-            first, total, fragment, protocol, source, destination, sport, dport = _IP4.unpack_from(
-                frame, at
-            )
-            if first != 0x45 or fragment & _FRAGMENT:
-                return None
-            rest = total - IP4_HEADER
-            end = at + total
-            at += IP4_HEADER
-        elif af in AF_INET6:
-            first, rest, protocol, source, destination, sport, dport = _IP6.unpack_from(frame, at)
-            if first >> 4 != 6 or not rest:
-                return None
-            at += IP6_HEADER
-            end = at + rest
-        else:
+        (
+            head, source, destination, protocol, _, rest, at, _, sport, dport, kind, header, traits,
+        ) = packet  # fmt: skip
+        if traits and (traits != CUT or protocol != TCP or sport < 0):
             return None
-        if length is not None and end > length:
+        if length is not None and at + rest > length:
             return None
         key = source, destination
         addresses = self._addresses
         try:
-            source, destination = addresses[source], addresses[destination]
+            source_text, target = addresses[source], addresses[destination]
         except KeyError:
             self._add_addresses(key)
-            source, destination = addresses[source], addresses[destination]
+            source_text, target = addresses[source], addresses[destination]
         if protocol == TCP:
-            seq, ack, offset, flags, window = _TCP.unpack_from(frame, at + 4)
-            header = offset >> 4 << 2
+            if traits:  # FreeBSD's pflogd leaves of IPv6 TCP the ports
+                return f"{head.text}{source_text}.{sport} > {target}.{dport}:  [|tcp]"
             data = rest - header
-            if (
-                header < TCP_HEADER
-                or data < 0
-                or (data and (flags & RST or len(frame) < at + header))
-            ):
+            if header < TCP_HEADER or data < 0:
                 return None
+            if data and (kind & RST or len(frame) < at + header):
+                return None
+            seq, ack, window = _TCP.unpack_from(frame, at + 4)
             tail = f", length {data}"
             if header > TCP_HEADER:
                 options = self._tcp_options(frame[at + TCP_HEADER : at + header], header, tail)
@@ -163,30 +112,29 @@ class Formatter:
                     return None
                 tail = options
             acknowledged = ""
-            if flags & _ACK_OR_URG:
-                if flags & URG:
+            if kind & _ACK_OR_URG:
+                if kind & URG:
                     return None
-                seq, ack, _ = self._conversations.relate(key, (sport, dport), seq, ack, flags)
+                seq, ack, _ = self._conversations.relate(key, (sport, dport), seq, ack, kind)
                 acknowledged = f"ack {ack}, "
             if data:
                 numbers = f"seq {seq}:{seq + data & 0xFFFFFFFF}, "
-            elif flags & _SEQUENCED:
+            elif kind & _SEQUENCED:
                 numbers = f"seq {seq}, "
             else:
                 numbers = ""
             return (
-                f"{text}{source}.{sport} > {destination}.{dport}: "
-                f"Flags [{FLAG_TEXTS[flags]}], {numbers}{acknowledged}win {window}{tail}"
+                f"{head.text}{source_text}.{sport} > {target}.{dport}: "
+                f"Flags [{FLAG_TEXTS[kind]}], {numbers}{acknowledged}win {window}{tail}"
             )
         if protocol == UDP:
-            (datagram,) = _UDP.unpack_from(frame, at + 4)
-            if datagram != rest or rest < 8:
+            if _UDP.unpack_from(frame, at + 4)[0] != rest:
                 return None
-            return f"{text}{source}.{sport} > {destination}.{dport}: UDP, length {rest - 8}"
-        if protocol == ICMP and af == AF_INET and sport >> 8 in _ECHOES and rest >= 8:
-            kind, identifier, sequence = _ECHO.unpack_from(frame, at)
+            return f"{head.text}{source_text}.{sport} > {target}.{dport}: UDP, length {rest - 8}"
+        if protocol == ICMP and kind in _ECHOES and len(source) == 4:
+            identifier, sequence = _ECHO.unpack_from(frame, at + 4)
             return (
-                f"{text}{source} > {destination}: "
+                f"{head.text}{source_text} > {target}: "
                 f"ICMP echo {_ECHOES[kind]}, id {identifier}, seq {sequence}, length {rest}"
             )
         return None
@@ -203,9 +151,12 @@ class Formatter:
         None where they cannot be told from the options alone.
         """
         split = block.find(_TIME_STAMP) + 2
+        behind: Optional[bytes] = None
         if split < 2 or len(block) < split + 8:
             split = len(block)
-        key = (header, len(block), block[:split], block[split + 8 :])
+        else:
+            behind = block[split + 8 :]
+        key = header, block[:split], behind
         try:
             known = self._options[key]
         except KeyError:
@@ -222,21 +173,21 @@ class Formatter:
         value, echo = _TWO.unpack_from(block, split)
         return f"{before}{value} ecr {echo}{after}{length}"
 
-    def _packet(self, frame: bytes, head: _Head, length: Optional[int]) -> str:
-        start = head.start
+    def _long(self, packet: Packet, frame: bytes, length: Optional[int]) -> str:
+        """Print any packet."""
+        head = packet.head
+        if not head.version:
+            size = len(frame) - head.start
+            return f"{head.text}unknown address family {head.header.af}, length {size}"
         if length is not None:
-            length -= start
-        if head.af == AF_INET:
-            decode = ip4
-        elif head.af in AF_INET6:
-            decode = ip6
-        else:
-            return f"unknown address family {head.af}, length {len(frame) - start}"
+            length -= head.start
+        decode = ip4 if head.version == 4 else ip6
         view = View(frame, len(frame), "pflog")
-        parts: list[str] = []
+        parts = [head.text]
         try:
-            for part in decode(view, start, length, self._conversations):
+            for part in decode(view, head.start, length, self._conversations):
                 parts.append(part)  # noqa: PERF402 - what came before a cut must stay
         except Truncated:
             parts.append(f" [|{view.layer}]")
-        return "".join(parts)
+        line = "".join(parts)
+        return line if len(line) <= MAX_LINE else line[: MAX_LINE - len(_CUT)] + _CUT

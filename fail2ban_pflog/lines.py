@@ -1,23 +1,29 @@
-"""Records to the lines that a jail is given: what repeats, or cannot count, makes none.
+"""Records to the lines that somebody is given: the one way for backend, writer and backtest.
 
-The backend and the backtest share this path, so that both come to the same bans.
+frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, may it wait
+(``distinct``) → line (``formatter``).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from .distinct import Distinct, Verdict
 from .errors import PflogError
 from .formatter import Formatter
+from .packet import Packet
 from .savefile import Record
 from .stamps import Stamps
 
-__all__ = ["EARLIEST", "Line", "Lines"]
+__all__ = ["EARLIEST", "Item", "Line", "Lines"]
 
 
 EARLIEST = 1e-6
 """The time given for 0, which to fail2ban is none."""
+
+Item = tuple[Record, str]
+"""A record on its way, and the byte order of the savefile that it is from."""
 
 
 class Line(NamedTuple):
@@ -25,10 +31,12 @@ class Line(NamedTuple):
 
     parts: the line, split around its time; fail2ban joins them for a ticket's matches.
     time: the packet's own time, seconds since the epoch.
+    packet: what the line was made of.
     """
 
     parts: tuple[str, str, str]
     time: float
+    packet: Packet
 
 
 class Lines:
@@ -39,7 +47,7 @@ class Lines:
     formatters: byte order -> Formatter; stamps: Stamps; both may be shared by jails.
     """
 
-    def __init__(self, distinct: Distinct) -> None:
+    def __init__(self, distinct: Distinct[Item]) -> None:
         self.distinct = distinct
         self.read = 0
         self.passed = 0
@@ -47,21 +55,37 @@ class Lines:
         self.stamps = Stamps()
         self.formatters = {order: Formatter(order) for order in "<>"}
 
-    def line(self, record: Record, byteorder: str) -> Optional[Line]:
-        """Return the record's line, or None where it makes none.  Never raises.
+    def take(self, record: Record, byteorder: str) -> Sequence[Line]:
+        """Return the lines that a record leads to: none, its own, or those that waited for it.
 
-        byteorder: of the savefile that the record is from, or of this machine.
+        byteorder: of the savefile that the record is from, or of this machine.  Never raises.
         """
         seconds, microseconds, frame = record
-        time = seconds + microseconds / 1e6
         self.read += 1
-        if self.distinct.judge(time, frame) is not Verdict.PASS:
-            return None
+        formatter = self.formatters[byteorder]
         try:
-            text = self.formatters[byteorder].line(frame)
+            packet = formatter.decode(frame)
         except PflogError:
             self.undecodable += 1
-            return None
-        self.passed += 1
+            return ()
+        distinct = self.distinct
+        time = seconds + microseconds / 1e6
+        if distinct.judge(time, packet, frame, (record, byteorder)) is not Verdict.PASS:
+            return ()
+        if not distinct.released:
+            self.passed += 1
+            return (self._line(record, packet, formatter),)
+        held, distinct.released = distinct.released, []
+        lines = []
+        for each, order in held:
+            formatter = self.formatters[order]
+            lines.append(self._line(each, formatter.decode(each[2]), formatter))
+        lines.append(self._line(record, packet, self.formatters[byteorder]))
+        self.passed += len(lines)
+        return lines
+
+    def _line(self, record: Record, packet: Packet, formatter: Formatter) -> Line:
+        seconds, microseconds, frame = record
+        text = formatter.text(packet, frame)
         stamp = self.stamps.text(seconds, microseconds)
-        return Line(("", stamp, " " + text), time or EARLIEST)
+        return Line(("", stamp, " " + text), seconds + microseconds / 1e6 or EARLIEST, packet)

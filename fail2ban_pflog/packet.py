@@ -1,161 +1,326 @@
-"""A pflog frame as typed fields: what ``fail2ban-pflog print --json`` writes.
+"""A frame as a packet: the one decoding that text, JSON, policy and backtest start from.
 
-Every field is either known or None; nothing is guessed, and no payload is read.  The
-names and types of the fields are a promise, see docs/lines.md.
+Nearly all packets of a firewall's log stand directly behind an IP header without
+options, and were captured as far as anybody reads them.  These are one unpacking.
+Every other one goes ``_ip4`` or ``_ip6``: options, extension headers, fragments, what
+the snaplen cut and lengths that lie are told by ``traits``, and what cannot be known
+is told as unknown.  No payload is read.
+
+pf writes the same header before all packets of a rule.  So a header is read once, and
+found again by its bytes: ``Head`` holds what everybody asks of it.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+import struct
+import sys
+from typing import NamedTuple
 
-from .formatter import NATIVE
 from .header import AF_INET, AF_INET6, Header
-from .wire.view import Truncated, View
 
-__all__ = ["Packet", "decode"]
+__all__ = [
+    "BROKEN",
+    "CHAINED",
+    "CUT",
+    "FIRST",
+    "ICMP",
+    "ICMP6",
+    "LATER",
+    "NATIVE",
+    "NONE",
+    "SCTP",
+    "TCP",
+    "UDP",
+    "UNTOLD",
+    "Decoder",
+    "Head",
+    "Packet",
+]
 
-_PROTOCOLS = {
-    1: "icmp",
-    2: "igmp",
-    6: "tcp",
-    17: "udp",
-    47: "gre",
-    50: "esp",
-    51: "ah",
-    58: "icmp6",
-    89: "ospf",
-    112: "vrrp",
-    132: "sctp",
-    240: "pfsync",
-}
-_TCP, _UDP, _SCTP, _ICMP, _ICMP6 = 6, 17, 132, 1, 58
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION = 0, 43, 44, 60
-_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
+NATIVE = "<" if sys.byteorder == "little" else ">"
+
+MAX_HEADERS = 4096
+"""Headers remembered: one per rule, interface and direction."""
+
+ICMP, TCP, UDP, ICMP6, SCTP = 1, 6, 17, 58, 132
+
+NONE = -1
+"""A number that the packet does not have, or that was not captured."""
+
+# Traits; 0 is a packet without any of them.
+CHAINED = 1
+"""IPv4 options or IPv6 extension headers stand before what IP carries."""
+FIRST = 2
+"""The first of several fragments, or an IPv6 fragment that is alone."""
+LATER = 4
+"""A later fragment: what IP carries began in another packet."""
+CUT = 8
+"""The transport's header was not captured as a whole."""
+BROKEN = 16
+"""No IP header that makes sense: nothing behind it can be believed."""
+UNTOLD = 32
+"""IPv4 tells a length of 0 (segmentation offload): it is taken for as long as was captured."""
+
+
+class Head:
+    """What is asked of a pflog header, worked out once.
+
+    header: its fields.  text: in tcpdump's words, up to the packet.
+    start: where the packet begins in the frame.  version: 4 or 6, 0 for neither.
+    direction: the header's number.  dropped: whether pf dropped the packet.
+    selectors: the bytes that an option of the filter may select by: interface, ruleset,
+    rule, subrule, direction, ridentifier.
+    """
+
+    __slots__ = ("direction", "dropped", "header", "selectors", "start", "text", "version")
+
+    def __init__(self, frame: bytes, byteorder: str) -> None:
+        """Read a frame's header.  Raises PflogError as ``Header.parse`` does."""
+        header = self.header = Header.parse(frame, byteorder)
+        self.text = f"{header.text}: "
+        self.start = header.start
+        self.version = 4 if header.af == AF_INET else 6 if header.af in AF_INET6 else 0
+        self.direction = header.direction
+        # Dropped: block, scrub, and what FreeBSD drops as pass for a reason other than match.
+        self.dropped = header.action in (_BLOCK, _SCRUB) or (
+            header.action == _PASS and header.reason != _MATCH
+        )
+        self.selectors = b"%b%c%d" % (frame[4:44], header.direction, header.ridentifier or 0)
+
+
+_PASS, _BLOCK, _SCRUB = 0, 1, 2
+_MATCH = 0
 
 
 class Packet(NamedTuple):
-    """The fields of a frame, in the order in which they are written.
+    """What a frame tells.
 
-    rule, subrule, ruleset, ridentifier, uid: of the pflog header.  protocol: by name
-    where it has one here, else its number as text.  length: bytes of the IP packet as
-    its header tells.  payload_length: bytes behind the TCP or UDP header.
-    captured_length: bytes of the packet in the frame.
+    source, destination: 4 or 16 bytes; empty where ``traits`` has BROKEN.
+    protocol: of what IP carries, behind extension headers; NONE where that is not known.
+    ttl: IPv6's hop limit.
+    length: bytes of what IP carries, as its header tells them.
+    start: where that begins in the frame; 0 where it does not (LATER, or cut off before).
+    end: index in the frame behind the last byte that belongs to the packet.
+    sport, dport: of TCP, UDP and SCTP.
+    kind: TCP's flags, ICMP's type.
+    header: bytes of TCP's header as it tells them; 0 for all others and where unknown.
+    traits: CHAINED, FIRST, LATER, CUT, BROKEN, UNTOLD, or none of them.
     """
 
-    action: str
-    direction: str
-    reason: str
-    interface: str
-    rule: int
-    subrule: Optional[int]
-    ruleset: Optional[str]
-    ridentifier: Optional[int]
-    uid: Optional[int]
-    ip_version: Optional[int] = None
-    source: Optional[str] = None
-    destination: Optional[str] = None
-    protocol: Optional[str] = None
-    source_port: Optional[int] = None
-    destination_port: Optional[int] = None
-    tcp_flags: Optional[list[str]] = None
-    icmp_type: Optional[int] = None
-    icmp_code: Optional[int] = None
-    ttl: Optional[int] = None
-    fragment_offset: Optional[int] = None
-    length: Optional[int] = None
-    payload_length: Optional[int] = None
-    captured_length: int = 0
+    head: Head
+    source: bytes
+    destination: bytes
+    protocol: int
+    ttl: int
+    length: int
+    start: int
+    end: int
+    sport: int
+    dport: int
+    kind: int
+    header: int
+    traits: int
 
 
-def decode(frame: bytes, byteorder: str = NATIVE) -> Packet:
-    """Return what a frame tells; fields that were not captured are None.
+_new = tuple.__new__  # a NamedTuple's own constructor takes twice as long
 
-    byteorder: of the header's fields in host order, ``<`` or ``>``.
-    Raises PflogError when there is no pflog header, and for no bytes anything else.
+_START = tuple((length + 3) & ~3 for length in range(256))
+# OpenBSD's header holds the packet's addresses and ports from here on.
+_KEYED = tuple(64 if length >= 100 else start for length, start in enumerate(_START))
+
+# An IP header without options and the first 4 bytes behind it: the ports.
+_IP4 = struct.Struct("!BxHxxHBBxx4s4sHH")
+_IP6 = struct.Struct("!BxxxHBB16s16sHH")
+_IP4_SIZE, _IP6_SIZE = 20, 40
+_PLAIN4, _IP6_VERSION = 0x45, 6  # version 4, five words long
+_FRAGMENT, _OFFSET = 0x3FFF, 0x1FFF
+_TCP_SIZE, _UDP_SIZE, _SCTP_SIZE, _ICMP_SIZE = 20, 8, 12, 8
+_WITH_PORTS = frozenset({TCP, UDP, SCTP})
+
+_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION_OPTIONS = 0, 43, 44, 60
+_EXTENSIONS = frozenset({_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION_OPTIONS})
+_KNOWN_ROUTING = frozenset({0, 2, 4})
+
+
+class Decoder:
+    """Decodes frames of one origin.
+
+    byteorder: of the header's fields that are in host order, ``<`` or ``>``.
     """
-    header = Header.parse(frame, byteorder)
-    fields: dict[str, Any] = {}
-    view = View(frame, len(frame), "pflog")
-    try:
-        if header.af == AF_INET:
-            _ip4(view, header.start, fields)
-        elif header.af in AF_INET6:
-            _ip6(view, header.start, fields)
-    except Truncated:
-        pass  # what was read before stays
-    packet = Packet(
-        header.action_name,
-        header.direction_name,
-        header.reason_name,
-        header.interface,
-        header.rule,
-        header.subrule,
-        header.ruleset or None,
-        header.ridentifier or None,
-        header.uid,
-        captured_length=len(frame) - header.start,
-    )
-    return packet._replace(**fields)
 
+    def __init__(self, byteorder: str = NATIVE) -> None:
+        self._byteorder = byteorder
+        self._heads: dict[bytes, Head] = {}
 
-def _ip4(view: View, at: int, fields: dict[str, Any]) -> None:
-    version, size = view.u8(at) >> 4, (view.u8(at) & 0xF) * 4
-    if version != 4 or size < 20:
-        return
-    view.need(at, 20)
-    total, fragment, protocol = view.u16(at + 2), view.u16(at + 6), view.u8(at + 9)
-    fields.update(
-        ip_version=4,
-        source=view.ip4(at + 12),
-        destination=view.ip4(at + 16),
-        ttl=view.u8(at + 8),
-        fragment_offset=(fragment & 0x1FFF) * 8 if fragment & 0x3FFF else None,
-        length=total,
-    )
-    _transport(view, at + size, protocol, total - size, fields)
+    def packet(  # noqa: C901 - one pass: a call for each layer would double it
+        self, frame: bytes
+    ) -> Packet:
+        """Decode a frame as captured, pflog header included.
 
-
-def _ip6(view: View, at: int, fields: dict[str, Any]) -> None:
-    if view.u8(at) >> 4 != 6:
-        return
-    view.need(at, 40)
-    payload, protocol = view.u16(at + 4), view.u8(at + 6)
-    fields.update(
-        ip_version=6,
-        source=view.ip6(at + 8),
-        destination=view.ip6(at + 24),
-        ttl=view.u8(at + 7),
-        length=40 + payload,
-    )
-    end = at + 40 + payload
-    at += 40
-    while protocol in (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION):
-        following, size = view.u8(at), 8
-        if protocol == _FRAGMENT:
-            fields["fragment_offset"] = view.u16(at + 2) & 0xFFF8
+        Raises PflogError when there is no pflog header, and for no bytes anything else.
+        """
+        head = self._heads.get(frame[: _KEYED[frame[0]]]) if frame else None
+        size = len(frame)
+        if head is None or size < head.start:
+            head = self._read_head(frame)
+        at = head.start
+        if head.version == 4:
+            if size < at + _IP4.size:
+                return _ip4(frame, head)
+            first, total, fragment, ttl, protocol, source, destination, sport, dport = (
+                _IP4.unpack_from(frame, at)
+            )
+            if first != _PLAIN4 or fragment & _FRAGMENT:
+                return _ip4(frame, head)
+            start = at + _IP4_SIZE
+            length = total - _IP4_SIZE
+        elif head.version == 6:
+            if size < at + _IP6.size:
+                return _ip6(frame, head)
+            first, length, protocol, ttl, source, destination, sport, dport = _IP6.unpack_from(
+                frame, at
+            )
+            start = at + _IP6_SIZE
+            if first >> 4 != _IP6_VERSION:
+                return _ip6(frame, head)
         else:
-            size = (view.u8(at + 1) + 1) * 8
-        if fields.get("fragment_offset"):
-            protocol = following
-            break
-        protocol, at = following, at + size
-    _transport(view, at, protocol, end - at, fields)
+            return _no_packet(frame, head)
+        end = start + length
+        if end > size:
+            end = size
+        if protocol == TCP:
+            if end - start >= _TCP_SIZE:
+                return _new(
+                    Packet,
+                    (
+                        head, source, destination, TCP, ttl, length, start, end, sport, dport,
+                        frame[start + 13], frame[start + 12] >> 4 << 2, 0,
+                    ),
+                )  # fmt: skip
+        elif protocol == UDP:
+            if end - start >= _UDP_SIZE:
+                return _new(
+                    Packet,
+                    (
+                        head, source, destination, UDP, ttl, length, start, end, sport, dport,
+                        NONE, 0, 0,
+                    ),
+                )  # fmt: skip
+        elif protocol == ICMP and head.version == 4 and end - start >= _ICMP_SIZE:
+            return _new(
+                Packet,
+                (
+                    head, source, destination, ICMP, ttl, length, start, end, NONE, NONE,
+                    sport >> 8, 0, 0,
+                ),
+            )  # fmt: skip
+        return _ip4(frame, head) if head.version == 4 else _ip6(frame, head)
+
+    def _read_head(self, frame: bytes) -> Head:
+        head = Head(frame, self._byteorder)
+        if len(self._heads) >= MAX_HEADERS:
+            self._heads.clear()
+        self._heads[frame[: _KEYED[frame[0]]]] = head
+        return head
 
 
-def _transport(view: View, at: int, protocol: int, length: int, fields: dict[str, Any]) -> None:
-    fields["protocol"] = _PROTOCOLS.get(protocol, str(protocol))
-    if fields.get("fragment_offset"):
-        return  # the transport's header is in the first fragment
-    if protocol in (_ICMP, _ICMP6):
-        fields["icmp_type"] = view.u8(at)
-        fields["icmp_code"] = view.u8(at + 1)
-    if protocol not in (_TCP, _UDP, _SCTP):
-        return
-    fields["source_port"] = view.u16(at)
-    fields["destination_port"] = view.u16(at + 2)
-    if protocol == _UDP:
-        fields["payload_length"] = max(view.u16(at + 4) - 8, 0)
-    elif protocol == _TCP:
-        size, flags = (view.u8(at + 12) >> 4) * 4, view.u8(at + 13)
-        fields["tcp_flags"] = [name for bit, name in enumerate(_FLAGS) if flags >> bit & 1]
-        fields["payload_length"] = max(length - size, 0)
+def _no_packet(frame: bytes, head: Head) -> Packet:
+    return Packet(head, b"", b"", NONE, 0, 0, 0, len(frame), NONE, NONE, NONE, 0, BROKEN)
+
+
+def _ip4(frame: bytes, head: Head) -> Packet:
+    at, size = head.start, len(frame)
+    if size < at + _IP4_SIZE or not 0x45 <= frame[at] <= 0x4F:
+        return _no_packet(frame, head)
+    header = (frame[at] & 0xF) * 4
+    told = frame[at + 2] << 8 | frame[at + 3]
+    total = told or size - at
+    if total < header:
+        return _no_packet(frame, head)
+    fragment = frame[at + 6] << 8 | frame[at + 7]
+    traits = (CHAINED if header > _IP4_SIZE else 0) | (0 if told else UNTOLD)
+    if fragment & _OFFSET:
+        traits |= LATER
+    elif fragment & _FRAGMENT:
+        traits |= FIRST
+    addresses = frame[at + 12 : at + 16], frame[at + 16 : at + 20]
+    end = min(size, at + total)
+    inside = at + header, end, total - header
+    return _carried(frame, head, addresses, frame[at + 9], frame[at + 8], inside, traits)
+
+
+def _ip6(frame: bytes, head: Head) -> Packet:
+    at, size = head.start, len(frame)
+    if size < at + _IP6_SIZE or frame[at] >> 4 != 6:
+        return _no_packet(frame, head)
+    length = frame[at + 4] << 8 | frame[at + 5]
+    end = min(size, at + _IP6_SIZE + length)
+    protocol, start, traits = _walk(frame, frame[at + 6], at + _IP6_SIZE, end)
+    addresses = frame[at + 8 : at + 24], frame[at + 24 : at + 40]
+    inside = start, end, length - (start - at - _IP6_SIZE)
+    return _carried(frame, head, addresses, protocol, frame[at + 7], inside, traits)
+
+
+def _walk(frame: bytes, protocol: int, at: int, end: int) -> tuple[int, int, int]:
+    """Walk over IPv6 extension headers: the protocol behind them, where it starts, traits.
+
+    The start is 0 where there is no such place: a later fragment, or cut off.
+    """
+    traits = 0
+    while protocol in _EXTENSIONS:
+        traits |= CHAINED
+        if at + 8 > end:
+            return protocol, 0, traits | CUT
+        size = 8
+        if protocol == _FRAGMENT_HEADER:
+            if frame[at + 2] or frame[at + 3] & 0xF8:
+                return frame[at], 0, traits | LATER
+            traits |= FIRST
+        elif protocol == _ROUTING and (frame[at + 2] not in _KNOWN_ROUTING or frame[at + 1] & 1):
+            return protocol, 0, traits
+        else:
+            size = (frame[at + 1] + 1) * 8
+        protocol = frame[at]
+        at += size
+    return (protocol, at, traits) if at <= end else (protocol, 0, traits | CUT)
+
+
+def _carried(
+    frame: bytes,
+    head: Head,
+    addresses: tuple[bytes, bytes],
+    protocol: int,
+    ttl: int,
+    inside: tuple[int, int, int],
+    traits: int,
+) -> Packet:
+    """Make the packet, with what the transport's header tells, as far as it is there.
+
+    inside: where that begins, where it ends as captured, how long it was.
+    """
+    start, end, length = inside
+    sport = dport = kind = NONE
+    header = 0
+    if traits & LATER or not start:
+        start = length = 0
+    elif start > end:
+        start, traits = 0, traits | CUT
+    else:
+        if protocol in _WITH_PORTS:
+            if start + 4 <= end:
+                sport, dport = _PORTS.unpack_from(frame, start)
+            if protocol == TCP and start + 14 <= end:
+                header, kind = frame[start + 12] >> 4 << 2, frame[start + 13]
+        elif protocol in (ICMP, ICMP6) and start < end:
+            kind = frame[start]
+        if start + _NEEDED.get(protocol, 0) > end:
+            traits |= CUT
+    source, destination = addresses
+    return Packet(
+        head, source, destination, protocol, ttl, length, start, end, sport, dport, kind, header,
+        traits,
+    )  # fmt: skip
+
+
+_PORTS = struct.Struct("!HH")
+_NEEDED = {TCP: _TCP_SIZE, UDP: _UDP_SIZE, SCTP: _SCTP_SIZE, ICMP: _ICMP_SIZE, ICMP6: 1}

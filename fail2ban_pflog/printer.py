@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import BinaryIO, Callable, Optional, cast
 
 from .errors import PflogError
+from .fields import fields
 from .formatter import Formatter
-from .packet import decode
 from .savefile import FILE_HEADER_SIZE, Batch, FileHeader, check_link_type
 from .stamps import Stamps
 
@@ -166,7 +166,9 @@ def _print_batches(
                 continue
             try:
                 if as_json:
-                    line = _json(stamps.iso(seconds, microseconds), frame, header.byteorder)
+                    found = fields(formatter.decode(frame), frame)
+                    time = stamps.iso(seconds, microseconds)
+                    line = json.dumps({"time": time, **found._asdict()}) + "\n"
                 else:
                     line = f"{stamps.text(seconds, microseconds)} {formatter.line(frame, length)}\n"
             except PflogError as error:
@@ -178,7 +180,3 @@ def _print_batches(
         sys.stdout.flush()
     if bad:
         _complain(f"{name}: {bad} frames could not be decoded, the first: {first_error}")
-
-
-def _json(time: str, frame: bytes, byteorder: str) -> str:
-    return json.dumps({"time": time, **decode(frame, byteorder)._asdict()}) + "\n"

@@ -1,37 +1,38 @@
-"""Which packets only a scan sends: a frame's raw bytes -> the lowest mode that counts it.
+"""What one dropped packet looks like: ``Packet`` -> a named reason, and the lowest mode for it.
 
-Three things tell a scan from honest packets that pf drops, too: TCP flags (who opens a
-connection sends SYN alone; what is late has ACK or RST), the port it comes from (answers
-come from a service's port) and the port it goes to (answers go to the ports that this
-host's system picks for its own connections; late packets of clients go to a few ports
-that are served).  ``config/filter.d/pflog.conf`` says the same in regular expressions, for
-those who only have the text; the tests hold the two together: for every packet the
-filter's expressions of a mode match the formatter's line if, and only if, the mode is not
-below the packet's rank.
+A scan asks; honest packets that pf drops are mostly answers, or late.  TCP tells them
+apart by its flags: who opens a connection sends SYN alone, what is late has ACK or RST.
+Where nothing tells them apart (UDP, TCP of which the snaplen left only the ports, plain
+ACKs, SYNs of an ordinary system to no known service) the port it goes to does: answers
+go to ports that this host's system picked at random from ``FIRST_UNRESERVED`` up, scans
+to reserved ports and known services.  What goes to neither is a *stray*.  One stray says
+nothing; what a source's strays say together is for ``conduct``.
 
-Ephemeral ports are FreeBSD 10000-65535, OpenBSD 1024-49151, Linux 32768-60999 (their
-kernels' defaults); traceroute's UDP goes to 33434 and up, mtr's to 33000 and up,
-tracepath's to 44444 and up.
+Each reason stands here once, with its mode, what is counted of it and its words; the
+table in docs/jails.md is made from them (a test holds that).
+
+    a new kind of packet          a ``Reason`` and the line of ``reason`` that returns it
+    another port that is known    ``TCP_SERVICES``, ``UDP_SERVICES``
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import NamedTuple, Optional
 
-from .header import AF_INET, AF_INET6, MIN_LENGTH
+from .packet import BROKEN, CHAINED, FIRST, ICMP, ICMP6, LATER, SCTP, TCP, UDP, Packet
 
 __all__ = [
     "DIRECTIONS",
     "INBOUND",
-    "KERNEL_FILTER",
+    "KERNEL_FILTERS",
     "MODES",
-    "NOTHING",
-    "Packet",
+    "REASONS",
+    "Count",
     "Rank",
+    "Reason",
     "directions",
-    "read",
+    "reason",
 ]
 
 
@@ -46,7 +47,180 @@ class Rank(IntEnum):
 
 MODES = {"normal": Rank.NORMAL, "aggressive": Rank.AGGRESSIVE, "any": Rank.ANY}
 
-_NORMAL, _AGGRESSIVE, _ANY, _NEVER = Rank
+NORMAL, AGGRESSIVE, ANY, NEVER = Rank
+
+
+class Count(IntEnum):
+    """What makes two packets of a source count as two."""
+
+    TARGET = 0
+    """Another port, protocol or host."""
+    PORT = 1
+    """Another port or protocol: it may be late, and late packets go to few ports of many hosts."""
+
+
+class Reason:
+    """Why a packet counts, or does not.
+
+    name: in capitals, for programs.  rank: the lowest mode that counts it.
+    words: for people; they follow "counts:" or "let be:".
+    count: what is counted of it.
+    asks: from which mode on ``conduct`` has to look at its source.
+    stray: whether alone it says nothing; ``conduct`` may find a better reason:
+    walks: below which port its source may be walking.  sweeps: whether it may be sweeping.
+    """
+
+    __slots__ = ("asks", "count", "name", "rank", "stray", "sweeps", "walks", "words")
+
+    def __init__(
+        self,
+        name: str,
+        rank: Rank,
+        words: str,
+        count: Count = Count.TARGET,
+        asks: Rank = Rank.NEVER,
+        walks: int = 0,
+        sweeps: bool = False,
+    ) -> None:
+        self.name = name
+        self.rank = rank
+        self.words = words
+        self.count = count
+        self.asks = asks
+        self.stray = asks < rank
+        self.walks = walks
+        self.sweeps = sweeps
+        REASONS[name] = self
+
+    def __repr__(self) -> str:
+        """Its name."""
+        return self.name
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        """There is one of each, in every process."""
+        return REASONS.__getitem__, (self.name,)
+
+
+REASONS: dict[str, Reason] = {}
+"""All reasons by name, in the order of the documents' table."""
+
+FIRST_EPHEMERAL = 10_000
+"""From here on FreeBSD, Linux and Windows pick ports for their own connections, often one after
+the other, and telephones ports for their media in pairs: a walk up there may be theirs."""
+
+ALL = 65_536
+
+# -- normal: what only a scan sends
+SYN = Reason("SYN", NORMAL, "TCP SYN: opens a connection")
+ODD_FLAGS = Reason("ODD_FLAGS", NORMAL, "TCP FIN, NULL, Xmas: no flags that a connection has")
+SCTP_INIT = Reason("SCTP_INIT", NORMAL, "SCTP INIT: opens an association")
+UDP_SERVICE = Reason(
+    "UDP_SERVICE", NORMAL, "UDP to a reserved port or a known service", asks=NORMAL
+)
+SIP = Reason("SIP", NORMAL, "UDP from port 5060 to 5060: asks for a telephone")
+TCP_OPENING = Reason(
+    "TCP_OPENING",
+    NORMAL,
+    "TCP with flags unknown and a SYN's length, to a reserved port or a known service",
+    asks=NORMAL,
+)
+TCP_SERVICE = Reason(
+    "TCP_SERVICE",
+    NORMAL,
+    "TCP with flags unknown, to a reserved port or a known service",
+    Count.PORT,
+    asks=NORMAL,
+)
+NEAR_END = Reason(
+    "NEAR_END",
+    NORMAL,
+    "TCP SYN or UDP to a service, with hardly a hop to go but no traceroute",
+    asks=NORMAL,
+)
+WALK = Reason("WALK", NORMAL, "to a port beside two others that the source tried", Count.PORT)
+SWEEP = Reason("SWEEP", NORMAL, "to a port that the source tried on another host, too")
+
+# -- aggressive: what a late packet may look like, and what asks for hosts
+ACK_PROBE = Reason(
+    "ACK_PROBE",
+    AGGRESSIVE,
+    "TCP ACK or FIN-ACK without data and options, to a reserved port or a known service",
+    Count.PORT,
+    asks=AGGRESSIVE,
+)
+SYN_ACK_PROBE = Reason(
+    "SYN_ACK_PROBE",
+    AGGRESSIVE,
+    "TCP SYN-ACK to a reserved port or a known service",
+    Count.PORT,
+    asks=AGGRESSIVE,
+)
+IMPOSSIBLE_FLAGS = Reason("IMPOSSIBLE_FLAGS", AGGRESSIVE, "TCP flags that never go together")
+SCTP_COOKIE = Reason("SCTP_COOKIE", AGGRESSIVE, "SCTP COOKIE ECHO")
+ECHO_REQUEST = Reason("ECHO_REQUEST", AGGRESSIVE, "echo request")
+ICMP_QUESTION = Reason("ICMP_QUESTION", AGGRESSIVE, "ICMP time stamp, mask or information request")
+PROTOCOL = Reason("PROTOCOL", AGGRESSIVE, "an IP protocol that nobody speaks")
+
+# -- any: what honest hosts send, or may have sent
+LATE_PACKET = Reason("LATE_PACKET", ANY, "a late packet of a TCP connection")
+LATE_PLAIN = Reason(
+    "LATE_PLAIN",
+    ANY,
+    "a TCP SYN-ACK, or ACK without data and options, to a port of this host's own",
+    asks=AGGRESSIVE,
+)
+RESET = Reason("RESET", ANY, "TCP RST: a late packet or backscatter")
+LATE_ANSWER = Reason(
+    "LATE_ANSWER",
+    ANY,
+    "UDP to a port of this host's own: an answer, media",
+    asks=NORMAL,
+    walks=FIRST_EPHEMERAL,
+    sweeps=True,
+)
+LATE_SEGMENT = Reason(
+    "LATE_SEGMENT",
+    ANY,
+    "TCP with flags unknown, to a port of this host's own",
+    asks=NORMAL,
+    walks=FIRST_EPHEMERAL,
+)
+RAW_OPENING = Reason(
+    "RAW_OPENING",
+    ANY,
+    "TCP with flags unknown and a plain SYN's length, to no known service",
+    asks=NORMAL,
+    walks=ALL,
+    sweeps=True,
+)
+CHANCE = Reason(
+    "CHANCE", ANY, "to a known port, but the source's packets go to ports all over the range"
+)
+CALL_BACK = Reason(
+    "CALL_BACK",
+    ANY,
+    "an ordinary system's TCP SYN to no known service: active FTP, calls back",
+    asks=NORMAL,
+    walks=FIRST_EPHEMERAL,
+    sweeps=True,
+)
+TRACEROUTE = Reason("TRACEROUTE", ANY, "traceroute, mtr, tracepath")
+PEER = Reason("PEER", ANY, "UDP between equal ports: time servers, tunnels, routers")
+RPC_ANSWER = Reason("RPC_ANSWER", ANY, "an answer of NFS or the port mapper")
+FRAGMENT = Reason("FRAGMENT", ANY, "a later fragment, which tells no port")
+BROADCAST = Reason("BROADCAST", ANY, "broadcast or multicast")
+ICMP_OTHER = Reason("ICMP_OTHER", ANY, "ICMP errors and answers")
+OTHER = Reason("OTHER", ANY, "another protocol, or ports that were not captured")
+
+# -- never: nobody is to blame, or nobody can be
+PASSED = Reason("PASSED", NEVER, "pf did not drop it")
+OTHER_DIRECTION = Reason("OTHER_DIRECTION", NEVER, "went the other way")
+NOBODY = Reason(
+    "NOBODY", NEVER, "from an address that nobody can ban: 0/8, loopback, link-local, this host"
+)
+UNREADABLE = Reason("UNREADABLE", NEVER, "no IP packet that makes sense")
+
+# -- Directions ---------------------------------------------------------------------------
 
 DIRECTIONS = {"in": 1, "out": 2, "in/out": 0, "fwd": 3}
 INBOUND = frozenset({DIRECTIONS["in"]})
@@ -63,66 +237,78 @@ def directions(text: str) -> frozenset[int]:
     return frozenset(DIRECTIONS[name] for name in names)
 
 
+# -- The kernel's share -------------------------------------------------------------------
+
 # What the kernel can leave out before anybody looks: whatever was not dropped or did not
 # come in, and for `normal` the plain TCP segments with ACK or RST.  IPv4 without options
 # only (0x45, tcp[13] needs 34 bytes and reading behind the end refuses a packet); of IPv6
 # pcap-filter knows nothing on Linux.  `inbound` reads the direction where headers of 61
-# bytes and more have it.
-_DROPPED = "inbound and (action block or action scrub or (action pass and not reason match))"
-KERNEL_FILTER = {
-    "normal": f"{_DROPPED} and not (ip[0] = 0x45 and ip[9] = 6 and ip[6:2] & 0x1fff = 0"
-    " and ip[2:2] >= 40 and tcp[13] & 0x14 != 0)",
-    "aggressive": _DROPPED,
-    "any": _DROPPED,
+# bytes and more have it.  Old libpcaps (1.9.1) have no `action scrub`.
+_DROPPED = "inbound and (not action pass or not reason match)"
+_LATE = (
+    "(ip[0] = 0x45 and ip[9] = 6 and ip[6:2] & 0x1fff = 0 and ip[2:2] >= 40"
+    " and tcp[13] & 0x14 != 0)"
+)
+KERNEL_FILTERS = {
+    "normal": (f"{_DROPPED} and not {_LATE}", _DROPPED, "inbound"),
+    "aggressive": (_DROPPED, "inbound"),
+    "any": (_DROPPED, "inbound"),
 }
-"""Mode -> pcap-filter expression that drops only what the mode never counts."""
+"""Mode -> pcap-filter expressions that drop only what the mode never counts, best first."""
 
-# -- Ports ------------------------------------------------------------------------------
+# -- Ports ---------------------------------------------------------------------------------
 
 FIRST_UNRESERVED = 1024
-"""Below it only root listens; what comes from there answers, what goes there asks."""
+"""Below it only root listens, and no system picks ports for its own connections."""
 
-FIRST_EPHEMERAL = 10000
-"""Below it FreeBSD and Linux do not pick ports for their own connections."""
-
-SERVICES = (
-    1080, 1194, 1433, 1521, 1701, 1723, 1812, 1813, 1883, 1900, 1935, 2049, 2083, 2087, 2096, 2222,
-    3000, 3128, 3306, 3389, 3478, 3479, 3480, 3481, 3544, 4444, 4500, 5000, 5060, 5061, 5222, 5228,
-    5269, 5349, 5353, 5355, 5432, 5671, 5672, 5683, 5900, 6379, 6443, 6667, 6697, 6881, 6969, 7000,
-    8000, 8008, 8080, 8081, 8333, 8443, 8444, 8853, 8883, 8888, 9000, 9001, 9090, 9100, 9200, 9418,
-    9443, 9987, 9993, 10000, 11211, 19132, 19302, 22000, 25565, 27005, 27015, 27016, 27017, 27036,
-    30303, 32400, 41641, 47808, 51413, 51820, 64738,
+TCP_SERVICES = (
+    1024, 1025, 1026, 1027, 1028, 1029, 1030, 1031, 1038, 1039, 1041, 1044, 1048, 1049, 1053, 1054,
+    1056, 1064, 1065, 1066, 1069, 1071, 1080, 1099, 1110, 1433, 1434, 1521, 1720, 1723, 1755, 1801,
+    1883, 1900, 2000, 2001, 2049, 2103, 2105, 2107, 2121, 2222, 2375, 2376, 2379, 2380, 2601, 2717,
+    2869, 2967, 3000, 3001, 3128, 3268, 3306, 3389, 3689, 3703, 3986, 4001, 4443, 4444, 4786, 4899,
+    5000, 5001, 5009, 5050, 5051, 5060, 5061, 5101, 5120, 5190, 5357, 5432, 5555, 5601, 5631, 5666,
+    5672, 5800, 5900, 5901, 5984, 5985, 5986, 6000, 6001, 6004, 6379, 6443, 6646, 6667, 7000, 7001,
+    7070, 7547, 8000, 8001, 8002, 8008, 8009, 8010, 8031, 8080, 8081, 8082, 8083, 8086, 8089, 8090,
+    8161, 8181, 8291, 8443, 8500, 8545, 8728, 8880, 8888, 8983, 9000, 9001, 9042, 9090, 9092, 9100,
+    9102, 9200, 9300, 9443, 9600, 9999, 10000, 10010, 10250, 11211, 15672, 20000, 27017, 27018,
+    28017,
 )  # fmt: skip
-"""Ports from 1024 up that answers come from: VPN, STUN, games, peers, data bases, proxies."""
+"""What scans ask for from 1024 up: the ports below 32768 among nmap-services' 150 most often
+open ones (nmap 7.93), and what came into fashion since: data bases, containers, consoles."""
 
-TARGETS = (
-    1025, 1080, 1433, 1434, 1521, 1720, 1723, 1883, 1900, 2000, 2049, 2121, 2222, 2375, 3000,
-    3128, 3268, 3306, 3389, 4444, 4899, 5000, 5060, 5061, 5432, 5555, 5631, 5800, 5900, 5985,
-    6000, 6001, 6379, 6667, 7001, 8000, 8008, 8009, 8080, 8081, 8443, 8888, 9000, 9090, 9100,
-    9200, 9999,
+UDP_SERVICES = (
+    1025, 1026, 1027, 1028, 1029, 1030, 1194, 1433, 1434, 1604, 1645, 1646, 1701, 1718, 1719, 1812,
+    1813, 1900, 2000, 2048, 2049, 2123, 2152, 2222, 2223, 2302, 3283, 3389, 3456, 3478, 3544, 3702,
+    3703, 4444, 4500, 5000, 5004, 5060, 5061, 5093, 5351, 5353, 5355, 5632, 5683, 7547, 8125, 9200,
+    9987, 10000, 10001, 11211, 17185, 17500, 19132, 20000, 20031, 27015, 27960, 30120, 30718, 31337,
+    32414, 32771, 34964, 37810, 41794, 44818, 47808, 48899, 64738,
 )  # fmt: skip
-"""Ports from 1024 up that scans ask for: few enough that the spread of a backscatter over
-all ports hits none of them often."""
-
-UDP_TARGETS = (1434, 1900, 4500, 5060, 5353, 11211, 49152)
-"""The same for UDP, also from a service's port (`nmap -g 53`).  Fewer than any of the
-jails' thresholds but that of pflog-strict, which must see five of them in a minute:
-however many late answers a resolver sends to ports at random, these alone ban nobody."""
+"""The same for UDP: those below 32768 among nmap-services' 100 most often open ones, and what
+amplifies, controls machines or plays games."""
 
 SERVED = (80, 443, 465, 587, 993)
-"""Where late packets of clients go that carry no TCP options (Windows sets none)."""
+"""Where most late packets of honest clients go."""
 
 _RPC = (111, 2049)  # answers go to the reserved ports that bindresvport picks
 _FIRST_RPC_CLIENT = 512
-_FTP_DATA = 20
-_DOMAIN = 53
-
-FEIGNED = (20, 53, 67, 88)
-"""Ports that scans like to send from (`nmap -g`), where answers over TCP are few."""
+_DOMAIN, _SIP = 53, 5060
 
 TRACED = range(33434, 33700)
-"""Where traceroute counts its probes up from, with the BSDs' `-P tcp` and `-P sctp` as well;
-nmap's SYNs carry options there, these do not."""
+"""Where traceroute counts its probes up from, over UDP, with the BSDs' -P also TCP and SCTP."""
+
+LOW_TTL = 30
+"""A stray that comes with no more hops to go may be a traceroute's, which begins at 1 and ends
+at 30; systems begin at 64, 128 or 255, nmap at 37 and up."""
+
+LOWEST_TTL = 16
+"""The same of what may as well be a scan, which seldom comes from so far away."""
+
+RAW_SYN, OWN_SYN = 24, 28
+"""Bytes of a TCP header: nmap's SYN has 24, with MSS alone, that of most scanners 20; the shortest
+that a system's own stack sends has 28."""
+
+OPENINGS = frozenset({RAW_SYN, OWN_SYN, 40})
+"""What SYNs have and late packets have not: these carry data, or no options but time stamps."""
 
 
 def _table(*ports: Iterable[int]) -> bytes:
@@ -135,247 +321,161 @@ def _table(*ports: Iterable[int]) -> bytes:
 
 
 _RESERVED = range(FIRST_UNRESERVED)
-_SERVICE = _table(_RESERVED, SERVICES)
-_TARGET = _table(_RESERVED, TARGETS)
-_UDP_TARGET = _table(UDP_TARGETS)
+_TCP_SERVICE = _table(_RESERVED, TCP_SERVICES)
+_UDP_SERVICE = _table(_RESERVED, UDP_SERVICES)
 _SERVED = _table(SERVED)
 
-# -- Packets ----------------------------------------------------------------------------
+# -- Packets -------------------------------------------------------------------------------
 
-
-class Packet(NamedTuple):
-    """What of a packet matters for counting it.
-
-    rank: the lowest mode that counts it.  source, destination: 4 or 16 bytes.
-    protocol: of IP, behind extension headers.  port: the destination port as 2 bytes,
-    empty where the packet has none or it was not captured.
-    """
-
-    rank: Rank
-    source: bytes
-    destination: bytes
-    protocol: int
-    port: bytes
-
-
-NOTHING = Packet(_NEVER, b"", b"", 0, b"")
-"""A packet that no mode counts, whoever sent it."""
-
-_ICMP, _TCP, _UDP, _ICMP6, _SCTP = 1, 6, 17, 58, 132
-_ECHO_REQUEST, _ECHO_REQUEST_6 = 8, 128
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
-_SCTP_RANKS = {1: _NORMAL, 10: _AGGRESSIVE}  # INIT, COOKIE ECHO
+_TCP_SIZE, _SCTP_SIZE = 20, 12
+_SCTP_REASONS = {1: SCTP_INIT, 10: SCTP_COOKIE}
+_ICMP_OF = frozenset({(ICMP, 4), (ICMP6, 6)})
+_ECHO, _ECHO_6 = 8, 128
+_QUESTIONS = frozenset({13, 15, 17})  # time stamp, information, mask
 
-# Protocols that the text has a name for; an IP protocol scan asks for all the others.
-_NAMED_6 = frozenset({1, 2, 6, 17, 47, 50, 51, 58, 59, 77, 89, 108, 112, 132})
-_NAMED = {6: _NAMED_6, 4: _NAMED_6 | {143}}
-
-_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION_OPTIONS = 0, 43, 44, 60
-_EXTENSIONS = frozenset({_HOP_BY_HOP, _ROUTING, _FRAGMENT, _DESTINATION_OPTIONS})
-_KNOWN_ROUTING = frozenset({0, 2, 4})
-
-_BLOCK, _SCRUB, _PASS = 1, 2, 0
-_MATCH = 0
+# Protocols that are spoken between hosts and routers: tunnels (4, 41, 47, 94, 97, 115, 137, 143),
+# routing (2, 3, 46, 88, 89, 103, 112, 113, 124), security and transport.  An IP protocol scan
+# asks for all the others as well.
+_SPOKEN = frozenset(
+    {1, 2, 3, 4, 6, 17, 33, 41, 46, 47, 50, 51, 58, 59, 88, 89, 94, 97, 103, 108, 112, 113, 115}
+    | {124, 132, 136, 137, 143}
+)
 
 
-def read(frame: bytes, wanted: frozenset[int] = INBOUND) -> Optional[Packet]:
-    """Tell of a frame as captured, pflog header included, who counts it and what it is.
+def reason(  # noqa: C901 - one pass: a call for each layer would cost a tenth of it
+    packet: Packet, frame: bytes, wanted: frozenset[int] = INBOUND
+) -> Reason:
+    """Tell what a packet looks like.
 
-    wanted: the directions that count.  Returns None where there is no pflog header
-    that could be read; the formatter tells what is wrong with it.  Never raises.
+    frame: what ``packet`` was decoded from.  wanted: the directions that count.
+    Never raises.
     """
-    size = len(frame)
-    if not size:
-        return None
-    length = frame[0]
-    at = (length + 3) & ~3
-    if length < MIN_LENGTH or size < at:
-        return None
-    if frame[60 if length >= 61 else 44] not in wanted:
-        return NOTHING
-    action = frame[2]
-    # Dropped: block, scrub, and what FreeBSD drops as pass for a reason other than match.
-    if action != _BLOCK and action != _SCRUB and (action != _PASS or frame[3] == _MATCH):
-        return NOTHING
-    family = frame[1]
-    if family == AF_INET:
-        return _ip4(frame, at, size)
-    if family in AF_INET6:
-        return _ip6(frame, at, size)
-    return NOTHING
-
-
-def _ip4(frame: bytes, at: int, size: int) -> Packet:
-    if size < at + 20 or not 0x45 <= frame[at] <= 0x4F:
-        return NOTHING
-    header = (frame[at] & 0xF) * 4
-    total = frame[at + 2] << 8 | frame[at + 3] or size - at
-    if total < header:
-        return NOTHING
-    source, destination = frame[at + 12 : at + 16], frame[at + 16 : at + 20]
+    (
+        head, source, destination, protocol, ttl, length, _, _, sport, dport, kind, header, traits,
+    ) = packet  # fmt: skip
+    if head.direction not in wanted:
+        return OTHER_DIRECTION
+    if not head.dropped:
+        return PASSED
+    if traits & BROKEN:
+        return UNREADABLE
     first = source[0]
-    # Nobody can ban 0/8, loopback, multicast and reserved sources, nor the host itself.
-    if first == 0 or first == 127 or first >= 224 or source == destination:
-        return NOTHING
-    protocol = frame[at + 9]
-    if (frame[at + 6] & 0x1F) or frame[at + 7]:
-        return Packet(_ANY, source, destination, protocol, b"")
-    end = min(size, at + total)
-    inside = at + header
-    if inside > end:
-        if protocol in (_TCP, _UDP, _SCTP):
-            return NOTHING
-        return Packet(_ANY, source, destination, protocol, b"")
-    rank, port = _payload(frame, inside, end, protocol, total - header, 4, True)
-    if rank == _NEVER:
-        return NOTHING
-    if rank < _ANY and (
-        destination[0] >= 224 or (destination[3] == 255 and protocol not in (_TCP, _SCTP))
-    ):
-        rank = _ANY
-    return Packet(rank, source, destination, protocol, port)
-
-
-def _ip6(frame: bytes, at: int, size: int) -> Packet:
-    if size < at + 40 or frame[at] >> 4 != 6:
-        return NOTHING
-    source, destination = frame[at + 8 : at + 24], frame[at + 24 : at + 40]
-    # Nobody can ban ::, ::1, embedded IPv4, link-local and multicast, nor the host itself.
-    if (
-        not (source[0] or source[1])
-        or (source[0] == 0xFE and source[1] & 0xC0 == 0x80)
-        or source[0] == 0xFF
-        or source == destination
-    ):
-        return NOTHING
-    remaining = frame[at + 4] << 8 | frame[at + 5]
-    end = min(size, at + 40 + remaining)
-    protocol = frame[at + 6]
-    plain = protocol not in _EXTENSIONS
-    inside = at + 40
-    if not plain:
-        protocol, inside = _walk(frame, protocol, inside, end)
-        if not inside:
-            return Packet(_ANY, source, destination, protocol, b"")
-        remaining -= inside - at - 40
-    rank, port = _payload(frame, inside, end, protocol, remaining, 6, plain)
-    if rank == _NEVER:
-        return NOTHING
-    if destination[0] == 0xFF:
-        rank = _ANY
-    return Packet(rank, source, destination, protocol, port)
-
-
-def _walk(frame: bytes, protocol: int, at: int, end: int) -> tuple[int, int]:
-    """Walk over IPv6 extension headers: (protocol behind them, where it starts).
-
-    The start is 0 where there is no such place: a later fragment, or cut off.
-    """
-    while protocol in _EXTENSIONS:
-        if at + 8 > end:
-            return protocol, 0
-        if protocol == _FRAGMENT:
-            if frame[at + 2] or frame[at + 3] & 0xF8:
-                return frame[at], 0
-            size = 8
-        elif protocol == _ROUTING and (frame[at + 2] not in _KNOWN_ROUTING or frame[at + 1] & 1):
-            return protocol, 0
-        else:
-            size = (frame[at + 1] + 1) * 8
-        protocol = frame[at]
-        at += size
-    return (protocol, at) if at <= end else (protocol, 0)
-
-
-def _payload(
-    frame: bytes, at: int, end: int, protocol: int, length: int, version: int, plain: bool
-) -> tuple[Rank, bytes]:
-    """Return rank and destination port of what IP carries from ``at`` to ``end``.
-
-    length: how long it was before it was cut, as IP tells.
-    plain: whether it stands directly behind the IP header.
-    """
-    if protocol in (_TCP, _UDP, _SCTP):
-        if protocol == _SCTP and (length < 12 or at + 12 > end):
-            return _NEVER, b""  # tcpdump prints no addresses then
-        if at + 4 > end:
-            return _ANY, b""
-        sport, dport = frame[at] << 8 | frame[at + 1], frame[at + 2] << 8 | frame[at + 3]
-        if protocol == _UDP:
-            rank = _udp(sport, dport)
-        elif protocol == _SCTP:
-            rank = _sctp(frame, at + 12, end, length - 12, sport, dport) if plain else _ANY
-        elif at + 20 > end:
-            rank = _cut_tcp(sport, dport)
-        else:
-            rank = _tcp(frame, at, length, sport, dport)
-        return rank, frame[at + 2 : at + 4]
-    if protocol == _ICMP:
-        counts = version == 4 and at + 8 <= end and frame[at] == _ECHO_REQUEST
-    elif protocol == _ICMP6:
-        counts = version == 6 and at < end and length > 0 and frame[at] == _ECHO_REQUEST_6
+    if head.version == 4:
+        # Nobody can ban 0/8, loopback, multicast and reserved sources, nor the host itself.
+        if first == 0 or first == 127 or first >= 224 or source == destination:
+            return NOBODY
+        if destination[0] >= 224 or (destination[3] == 255 and protocol not in (TCP, SCTP)):
+            return BROADCAST
     else:
-        counts = protocol not in _NAMED[version]
-    return (_AGGRESSIVE if counts else _ANY), b""
+        # Nor ::, ::1, embedded IPv4, link-local and multicast.
+        if (
+            not (first or source[1])
+            or (first == 0xFE and source[1] & 0xC0 == 0x80)
+            or first == 0xFF
+            or source == destination
+        ):
+            return NOBODY
+        if destination[0] == 0xFF:
+            return BROADCAST
+    if protocol == TCP:
+        if kind < 0:
+            return _cut_tcp(dport, ttl, length, traits)
+        return _tcp(sport, dport, ttl, length, kind, header)
+    if protocol == UDP:
+        return _udp(sport, dport, ttl, traits)
+    if protocol == SCTP:
+        return _sctp(packet, frame)
+    return _other(packet)
 
 
-def _tcp(frame: bytes, at: int, length: int, sport: int, dport: int) -> Rank:
-    header = (frame[at + 12] >> 4) * 4
-    if header < 20:
-        return _ANY
-    flags = frame[at + 13] & 0x3F  # without ECN's, which an honest SYN may carry
+def _other(packet: Packet) -> Reason:
+    """Judge what has no ports."""
+    protocol, version, kind = packet.protocol, packet.head.version, packet.kind
+    if packet.traits & LATER:
+        return FRAGMENT
+    if (protocol, version) in _ICMP_OF:
+        if kind == (_ECHO if protocol == ICMP else _ECHO_6):
+            return TRACEROUTE if packet.ttl <= LOW_TTL else ECHO_REQUEST
+        return ICMP_QUESTION if protocol == ICMP and kind in _QUESTIONS else ICMP_OTHER
+    if protocol in _SPOKEN or (packet.traits & CHAINED and not packet.start):
+        return OTHER
+    return TRACEROUTE if packet.ttl <= LOW_TTL else PROTOCOL
+
+
+def _tcp(sport: int, dport: int, ttl: int, length: int, kind: int, header: int) -> Reason:
+    flags = kind & 0x3F  # without ECN's, which an honest SYN may carry
     if not flags & (_ACK | _RST):
-        # SYN, FIN, NULL, Xmas; a server's active FTP data connection is none of them.
-        data = flags == _SYN and sport == _FTP_DATA and not _TARGET[dport]
-        # FreeBSD's `traceroute -P tcp` counts ports up as that over UDP does.
-        trace = frame[at + 13] == _SYN and header == 20 and dport in TRACED
-        return _ANY if data or trace else _NORMAL
+        return _syn(dport, ttl, header) if flags == _SYN else ODD_FLAGS
+    if flags & _SYN and flags & (_FIN | _RST):
+        return IMPOSSIBLE_FLAGS
+    if flags & _RST:
+        return RESET
     if flags & _SYN:
-        # SYN-ACK: a scan goes where services are, an answer or backscatter comes from there.
-        counts = flags & (_FIN | _RST) or (_TARGET[dport] and not _SERVICE[sport])
-    else:
-        # ACK, window, Maimon: no data and no options, which late packets mostly have.
-        counts = (
-            not flags & _RST
-            and header == length == 20
-            and dport < FIRST_EPHEMERAL
-            and not _SERVED[dport]
-            and (dport < _FIRST_RPC_CLIENT or not _SERVICE[sport])
-        )
-    return _AGGRESSIVE if counts else _ANY
+        return SYN_ACK_PROBE if _TCP_SERVICE[dport] else LATE_PLAIN
+    # ACK, window, Maimon: no data and no options, which late packets mostly have.
+    if header != _TCP_SIZE or length != _TCP_SIZE or _SERVED[dport]:
+        return LATE_PACKET
+    if sport in _RPC and _FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
+        return RPC_ANSWER
+    return ACK_PROBE if _TCP_SERVICE[dport] else LATE_PLAIN
 
 
-def _cut_tcp(sport: int, dport: int) -> Rank:
-    """Rank a segment whose flags are unknown: it may be a late one, or backscatter.
+def _syn(dport: int, ttl: int, header: int) -> Reason:
+    if header < OWN_SYN:
+        # FreeBSD's `traceroute -P tcp` counts ports up as that over UDP does.
+        if ttl <= LOW_TTL and dport in TRACED:
+            return TRACEROUTE
+    elif not _TCP_SERVICE[dport]:
+        return TRACEROUTE if ttl <= LOW_TTL else CALL_BACK
+    return SYN if ttl > LOWEST_TTL else NEAR_END
+
+
+def _cut_tcp(dport: int, ttl: int, length: int, traits: int) -> Reason:
+    """Judge a segment whose flags are unknown by its length: it may be a late one, or backscatter.
 
     Either the savefile was cut (FreeBSD's pflogd leaves of IPv6 TCP only the ports) or
     the packet is a tiny first fragment (`nmap -f`).
     """
-    asking = not _SERVICE[sport] or sport in FEIGNED
-    return _NORMAL if _TARGET[dport] and not _SERVED[dport] and asking else _ANY
+    if dport < 0:
+        return FRAGMENT if traits & LATER else OTHER
+    if traits & FIRST:
+        return TCP_SERVICE if _TCP_SERVICE[dport] else LATE_SEGMENT
+    if _TCP_SERVICE[dport]:
+        if ttl <= LOWEST_TTL:
+            return NEAR_END
+        if length in OPENINGS:
+            return TCP_OPENING
+        return LATE_PACKET if _SERVED[dport] else TCP_SERVICE
+    if ttl <= LOW_TTL:
+        return TRACEROUTE
+    if length == RAW_SYN:
+        return RAW_OPENING
+    return CALL_BACK if length in OPENINGS else LATE_SEGMENT
 
 
-def _udp(sport: int, dport: int) -> Rank:
-    """Rank a datagram: ports from FIRST_EPHEMERAL up get late answers, media, traceroutes."""
-    if sport == dport != _DOMAIN:
-        counts = False  # peers: NTP, DHCP relays, NetBIOS, IKE, routing
-    elif dport < FIRST_UNRESERVED:
-        counts = dport < _FIRST_RPC_CLIENT or sport not in _RPC
-    else:
-        counts = bool(_UDP_TARGET[dport]) or (dport < FIRST_EPHEMERAL and not _SERVICE[sport])
-    return _NORMAL if counts else _ANY
+def _udp(sport: int, dport: int, ttl: int, traits: int) -> Reason:
+    if dport < 0:
+        return FRAGMENT if traits & LATER else OTHER
+    if sport == dport:
+        # Time servers, relays, NetBIOS, IKE, tunnels; but svmap asks from 5060.
+        if dport == _SIP:
+            return SIP
+        return UDP_SERVICE if dport == _DOMAIN else PEER
+    if _UDP_SERVICE[dport]:
+        if sport in _RPC and _FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
+            return RPC_ANSWER
+        return UDP_SERVICE if ttl > LOWEST_TTL else NEAR_END
+    return TRACEROUTE if ttl <= LOW_TTL or dport in TRACED else LATE_ANSWER
 
 
-def _sctp(frame: bytes, at: int, end: int, length: int, sport: int, dport: int) -> Rank:
-    """Rank by the first chunk, which starts at ``at``."""
-    if length < 4 or dport in TRACED:
-        return _ANY
-    cut = at + 4 > end
-    if not cut:
-        kind, size = frame[at], frame[at + 2] << 8 | frame[at + 3]
-        if size < 4:
-            return _ANY
-        cut = at + size > end
-    if cut:  # tcpdump does not name a chunk that is not there as a whole
-        return _NORMAL if dport < FIRST_EPHEMERAL and not _SERVICE[sport] else _ANY
-    return _SCTP_RANKS.get(kind, _ANY)
+def _sctp(packet: Packet, frame: bytes) -> Reason:
+    """Judge by the first chunk."""
+    at = packet.start + _SCTP_SIZE
+    if packet.traits & LATER or packet.dport < 0:
+        return FRAGMENT if packet.traits & LATER else OTHER
+    if packet.dport in TRACED and packet.ttl <= LOW_TTL:
+        return TRACEROUTE
+    if at < packet.end:
+        return _SCTP_REASONS.get(frame[at], OTHER)
+    return TCP_SERVICE if _TCP_SERVICE[packet.dport] else LATE_SEGMENT

@@ -8,8 +8,6 @@ from typing import Any, Optional
 from fail2ban.client.filterreader import FilterReader
 from fail2ban.server.filter import Filter
 
-from fail2ban_pflog.scan import MODES, Rank
-
 CONFIG = Path(__file__).parents[1] / "config"
 
 
@@ -40,16 +38,3 @@ class Pflog:
 
     def __contains__(self, line: str) -> bool:
         return self.source(line) is not None
-
-
-class Ranker:
-    """The filter in all modes: line -> the lowest mode that matches it."""
-
-    def __init__(self) -> None:
-        self._modes = {rank: Pflog(mode=mode) for mode, rank in MODES.items()}
-
-    def rank(self, line: str) -> Rank:
-        ranks = [rank for rank, pflog in self._modes.items() if line in pflog]
-        lowest = min(ranks, default=Rank.NEVER)
-        assert ranks == [rank for rank in self._modes if rank >= lowest], line
-        return lowest

@@ -21,19 +21,21 @@ def frame(
     *,
     length: int = -1,
     offset: int = 0,
+    ttl: int = 64,
     **header: int,
 ) -> bytes:
     """One frame: FreeBSD's header, IPv4 or IPv6, payload.
 
     length: the payload's length as IP tells it.  offset: IPv4's fragment field.
+    ttl: or IPv6's hop limit.
     """
     one = ip_address(source)
     two = ip_address(destination or (HOST if one.version == 4 else HOST6))
     length = len(payload) if length < 0 else length
     if one.version == 4:
-        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, offset, 64, protocol, 0)
+        ip = struct.pack(">BBHHHBBH", 0x45, 0, 20 + length, 0, offset, ttl, protocol, 0)
     else:
-        ip = struct.pack(">IHBB", 6 << 28, length, protocol, 64)
+        ip = struct.pack(">IHBB", 6 << 28, length, protocol, ttl)
         header = {"family": 28, **header}
     return pflog_header(**header) + ip + one.packed + two.packed + payload
 
@@ -52,12 +54,12 @@ def udp(sport: int, dport: int, *addresses: str, **header: int) -> bytes:
     return frame(17, struct.pack(">HHHH", sport, dport, 12, 0) + b"data", *addresses, **header)
 
 
-def sctp(sport: int, dport: int, kind: int, *addresses: str) -> bytes:
+def sctp(sport: int, dport: int, kind: int, *addresses: str, **header: int) -> bytes:
     chunk = struct.pack(">BBH", kind, 0, 20) + bytes(16)
-    return frame(132, struct.pack(">HHII", sport, dport, 0, 0) + chunk, *addresses)
+    return frame(132, struct.pack(">HHII", sport, dport, 0, 0) + chunk, *addresses, **header)
 
 
-def echo(*addresses: str) -> bytes:
+def echo(*addresses: str, **header: int) -> bytes:
     six = bool(addresses) and ":" in addresses[0]
     payload = struct.pack(">BBHHH", 128 if six else 8, 0, 0, 1, 1)
-    return frame(58 if six else 1, payload, *addresses)
+    return frame(58 if six else 1, payload, *addresses, **header)

@@ -6,10 +6,12 @@ import re
 from typing import Optional
 
 from fail2ban_pflog.errors import PflogError
+from fail2ban_pflog.fields import fields
 from fail2ban_pflog.formatter import MAX_LINE, Formatter
 from fail2ban_pflog.header import Header
-from fail2ban_pflog.packet import decode
+from fail2ban_pflog.packet import Decoder as FrameDecoder
 from fail2ban_pflog.savefile import Decoder
+from fail2ban_pflog.scan import Reason, reason
 
 LINE = re.compile(r"rule \d+(\.[\w.()/@+*?-]*\.\d+)?/[^:\n]+: \S+ \S+ on [\w.()/@+*?-]*: [ -~]*")
 """Printable ASCII, one line, a header that hostile names cannot shape."""
@@ -25,8 +27,9 @@ def check_frame(frame: bytes, length: Optional[int]) -> None:
         return
     assert len(line) <= MAX_LINE
     assert LINE.fullmatch(line), repr(line)
-    packet = decode(frame)
-    assert packet.action in line
+    packet = FrameDecoder("<").packet(frame)
+    assert isinstance(reason(packet, frame), Reason)
+    assert fields(packet, frame).action in line
     assert Header.parse(frame, "<").text + ": " == line[: len(Header.parse(frame, "<").text) + 2]
 
 

@@ -9,6 +9,7 @@ same bans.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Iterator
 from functools import cache
@@ -39,11 +40,17 @@ SERVED = (("labelled/bystanders", "live", "aggressive"), ("lab/lab", "pflogd", "
 """What a real server judges as well; each of these takes some seconds."""
 
 NOT_FOUND = (
-    ("pflogd", "nmap -sY", "2001:db8:6::10"),  # of IPv6 SCTP the chunk's type is cut off
-    ("pflogd", "SCTP INIT scan, IPv6", ""),
-    ("pflogd", "--ip-options R", ""),  # 40 bytes of options: the ports are cut off
+    # By design, docs/jails.md: nothing tells these from active FTP, media and late answers.
+    ("", r"connect\(\) scan: (ports [1-6]\d{4}|60 of the|100 of all)"),
+    ("", r"UDP scan from .*: ports [1-6]\d{4}"),
+    ("", r"ACK sweep of \d+$"),
+    # Of these too little is left in 116 bytes.
+    ("pflogd", r"nmap -sY|SCTP .* scan, IPv6"),
+    ("pflogd", r"--ip-options R"),
+    ("pflogd", r"(nmap|masscan) SYN scan: (60 of the|100 of all|ports [1-6]\d{4}).*IPv6"),
+    ("pflogd", r"masscan SYN sweep of \d+, IPv6"),
 )
-"""(form, part of what it did, address or any): scans of which a form shows too little."""
+"""(form or any, expression for what it did): scans that are not found."""
 
 LAST = "192.0.2.99"
 
@@ -98,15 +105,12 @@ def test_scanners_are_banned_and_nobody_else(
     sources = judged(capture, form, mode)
     tell([f"{capture}, {form}, {mode}: sources, and banned by {', '.join(JAILS)}"])
     tell(evaluate.table(sources, JAILS))
-    shown = [source for source in sources if not too_little_is_shown(source, form)]
+    shown = [source for source in sources if not is_not_found(source, form)]
     assert list(evaluate.wrong(shown, JAILS, mode)) == []
 
 
-def too_little_is_shown(source: Source, form: str) -> bool:
-    return any(
-        form == cut and what in source.what and source.address.endswith(address)
-        for cut, what, address in NOT_FOUND
-    )
+def is_not_found(source: Source, form: str) -> bool:
+    return any(only in ("", form) and re.search(what, source.what) for only, what in NOT_FOUND)
 
 
 @pytest.mark.parametrize(("capture", "form", "mode"), SERVED)

@@ -7,12 +7,22 @@ from fail2ban.server.failmanager import FailManager
 from fail2ban.server.ipdns import IPAddr
 from fail2ban.server.ticket import FailTicket
 
-from fail2ban_pflog.distinct import Distinct, Verdict
+from fail2ban_pflog import distinct as module
+from fail2ban_pflog import scan
+from fail2ban_pflog.distinct import Verdict
+from fail2ban_pflog.packet import Decoder
 
 from .packets import ACK, HOST6, SYN, echo, tcp, udp
 
-PASS, REPEAT, MUTED, LET_BE = Verdict
+PASS, REPEAT, MUTED, LET_BE, HELD = Verdict
 ONE, TWO = "198.51.100.1", "198.51.100.2"
+
+
+class Distinct(module.Distinct[bytes]):
+    """Takes frames; each is its own item."""
+
+    def judge(self, seconds: float, frame: bytes) -> Verdict:  # type: ignore[override]
+        return super().judge(seconds, Decoder("<").packet(frame), frame, frame)
 
 
 def syn(port: int, *addresses: str, **header: int) -> bytes:
@@ -28,7 +38,7 @@ def test_each_port_passes_once() -> None:
     assert distinct.judge(3, syn(23)) == PASS
     assert distinct.judge(4, udp(40000, 22)) == PASS
     assert distinct.judge(5, syn(22, ONE)) == PASS
-    assert (distinct.passed, distinct.repeats, len(distinct)) == (4, 2, 4)
+    assert (distinct.passed, distinct.repeats, len(distinct)) == (4, 2, 2)
 
 
 def test_host_counts_destinations() -> None:
@@ -111,27 +121,81 @@ def test_directions_are_told_apart_where_both_count() -> None:
     assert distinct.judge(0, syn(22)) == PASS
 
 
-def test_a_packet_for_a_lower_mode_passes_after_one_for_a_higher() -> None:
-    """A filter in mode normal gets its SYN although an ACK to the port passed before."""
+def test_what_may_be_late_counts_ports_and_no_hosts() -> None:
+    """Late packets go to few ports of many hosts: a plain ACK to one port of 30 hosts is one."""
     distinct = Distinct(mode="aggressive")
-    assert distinct.judge(0, tcp(40000, 22, ACK)) == PASS
-    assert distinct.judge(1, syn(22)) == PASS
-    assert distinct.judge(2, tcp(40000, 22, ACK)) == REPEAT
-    assert distinct.judge(3, syn(22)) == REPEAT
+    hosts = [f"10.99.0.{last}" for last in range(2, 32)]
+    verdicts = [distinct.judge(0, tcp(40000, 3389, ACK, ONE, host)) for host in hosts]
+    assert verdicts == [PASS] + [REPEAT] * 29
+    assert [distinct.judge(0, syn(3389, ONE, host)) for host in hosts] == [PASS] * 30
 
 
 def test_a_banned_source_is_muted_then_counts_anew() -> None:
-    """For a few seconds nothing of it passes; ports it had tried before pass once more."""
+    """By the clock, until the firewall has caught up; ports it had tried before pass once more."""
     distinct = Distinct()
+    distinct.clock = 1000.0
     distinct.judge(10, syn(22, ONE))
     distinct.judge(10, syn(22, TWO))
-    distinct.banned(ONE, 11, 5)
+    distinct.banned(ONE, until=1005.0)
     assert distinct.judge(12, syn(23, ONE)) == MUTED
+    distinct.clock = 1004.9
     assert distinct.judge(15.9, syn(22, ONE)) == MUTED
-    assert distinct.judge(16, syn(22, ONE)) == PASS
-    assert distinct.judge(16, syn(22, ONE)) == REPEAT
+    distinct.clock = 1005.0
+    assert distinct.judge(12, syn(22, ONE)) == PASS
+    assert distinct.judge(12, syn(22, ONE)) == REPEAT
     assert distinct.judge(16, syn(22, TWO)) == REPEAT
     assert distinct.muted == 2
+
+
+def test_an_unbanned_source_is_heard_at_once() -> None:
+    """Who is unbanned by hand while it is muted counts from the next packet on."""
+    distinct = Distinct()
+    distinct.banned(ONE, until=5.0)
+    distinct.unbanned(ONE)
+    assert distinct.judge(12, syn(23, ONE)) == PASS
+
+
+# -- Holding -------------------------------------------------------------------------------
+
+
+def test_packets_wait_until_their_source_may_matter() -> None:
+    """With hold=3 two targets wait; the third gives back both, oldest first, and passes."""
+    distinct = Distinct(hold=3)
+    frames = [syn(port, ONE) for port in (21, 22, 23, 24)]
+    assert [distinct.judge(when, frame) for when, frame in enumerate(frames[:2])] == [HELD, HELD]
+    assert distinct.judge(2, frames[0]) == REPEAT
+    assert (distinct.waiting, distinct.released) == (2, [])
+    assert distinct.judge(3, frames[2]) == PASS
+    assert (distinct.waiting, distinct.released) == (0, frames[:2])
+    distinct.released = []
+    assert distinct.judge(4, frames[3]) == PASS
+    assert (distinct.passed, distinct.released) == (2, [])
+
+
+def test_a_source_that_was_quiet_waits_again() -> None:
+    """When nothing remembers a source any more its packets wait as at first."""
+    distinct = Distinct(window=60, hold=2)
+    assert distinct.judge(0, syn(22)) == HELD
+    assert distinct.judge(800, syn(23)) == HELD
+    assert distinct.judge(801, syn(24)) == PASS
+    assert distinct.judge(1600, syn(25)) == HELD
+    assert distinct.waiting == 1
+
+
+def test_a_flood_does_not_push_out_who_came_twice() -> None:
+    """Forged sources push out one another; a slow scanner among them is let through in time."""
+    distinct = Distinct(hold=8)
+    distinct._sources.max_new = 1000
+    flood = iter(range(1 << 24))
+    for port in range(1, 8):
+        assert distinct.judge(port, syn(port, ONE)) == HELD
+        for number in (next(flood) for _ in range(900 if port == 1 else 5000)):
+            source = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            assert distinct.judge(port, syn(22, source)) == HELD
+    assert distinct.judge(8, syn(8, ONE)) == PASS
+    assert len(distinct.released) == 7
+    assert len(distinct) == 1001
+    assert distinct.waiting == 1000
 
 
 def test_a_prefix_is_one_source() -> None:
@@ -140,7 +204,7 @@ def test_a_prefix_is_one_source() -> None:
     assert distinct.judge(0, syn(22, "2001:db8:1:2::a")) == PASS
     assert distinct.judge(0, syn(22, "2001:db8:1:2:ffff::b")) == REPEAT
     assert distinct.judge(0, syn(22, "2001:db8:1:3::a")) == PASS
-    distinct.banned("2001:db8:1:2::/64", 1, 5)
+    distinct.banned("2001:db8:1:2::/64", until=5)
     assert distinct.judge(2, syn(23, "2001:db8:1:2::c")) == MUTED
     assert distinct.judge(2, syn(23, "2001:db8:1:3::c", HOST6)) == PASS
 
@@ -148,19 +212,25 @@ def test_a_prefix_is_one_source() -> None:
 def test_banned_takes_packed_addresses_too() -> None:
     """4 or 16 bytes do as well as text."""
     distinct = Distinct()
-    distinct.banned(bytes((198, 51, 100, 1)), 0, 5)
+    distinct.banned(bytes((198, 51, 100, 1)), until=5)
     assert distinct.judge(1, syn(22, ONE)) == MUTED
 
 
 def test_memory_is_bounded_and_says_what_it_forgot() -> None:
-    """At the limit the longest unseen port goes; one that keeps coming stays."""
+    """At the limits the longest unseen source goes, and of one source the oldest target."""
     distinct = Distinct()
-    distinct.MAX_KEYS = 100  # type: ignore[misc]
-    for number in range(1000):
-        assert distinct.judge(0, syn(number, ONE)) == PASS
-        assert distinct.judge(0, syn(22, TWO)) == (REPEAT if number else PASS)
-    assert len(distinct) == 100
-    assert distinct.evicted == 1001 - 100
+    distinct._sources.max_new = distinct._sources.max_known = 10
+    for last in range(100):
+        distinct.judge(0, syn(22, f"198.51.100.{last}"))
+        distinct.judge(0, syn(23, f"198.51.100.{last}"))
+    assert (len(distinct), distinct.evicted, distinct._targets) == (10, 90, 20)
+    distinct.MAX_TARGETS_EACH = 5  # type: ignore[misc]
+    for port in range(100):
+        distinct.judge(0, syn(port, TWO))
+    assert distinct._targets == 2 * 9 + 5
+    distinct.MAX_TARGETS = 8  # type: ignore[misc]
+    distinct.judge(0, syn(1000, TWO))
+    assert distinct._targets <= 8
 
 
 def test_banned_sources_are_bounded() -> None:
@@ -168,17 +238,19 @@ def test_banned_sources_are_bounded() -> None:
     distinct = Distinct()
     distinct.MAX_BANNED = 2  # type: ignore[misc]
     for last in (1, 2, 3):
-        distinct.banned(f"198.51.100.{last}", 0, 5)
+        distinct.banned(f"198.51.100.{last}", until=5)
     verdicts = [distinct.judge(1, syn(22, f"198.51.100.{last}")) for last in (1, 2, 3)]
     assert verdicts == [PASS, MUTED, MUTED]
 
 
-def test_frames_that_cannot_be_read_pass() -> None:
-    """The formatter tells what is wrong with them."""
+def test_reasons_are_counted() -> None:
+    """What is let be is counted by why it was."""
     distinct = Distinct()
-    assert distinct.judge(0, b"") == PASS
-    assert distinct.judge(0, bytes(100)) == PASS
-    assert distinct.unreadable == 2
+    distinct.judge(0, udp(53, 30000))
+    distinct.judge(0, tcp(40000, 22, ACK))
+    distinct.judge(0, tcp(40000, 22, ACK))
+    assert distinct.reasons == {scan.LATE_ANSWER: 1, scan.ACK_PROBE: 2}
+    assert distinct.let_be == 3
 
 
 @pytest.mark.parametrize(

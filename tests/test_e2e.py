@@ -114,7 +114,7 @@ def test_growing_savefile(server: MakeServer, savefile: Path) -> None:
 
 def test_restart_continues_at_the_saved_place(server: MakeServer, savefile: Path) -> None:
     """After a restart no packet is counted twice and none is lost."""
-    f2b = server(jail(savefile, maxretry=9)).start()
+    f2b = server(jail(savefile, "pflog[hold=1]", maxretry=9)).start()
     append(savefile, scan(SCANNER, range(1, 6), time.time()))
     wait_for(lambda: f2b.status("pflog")["Total failed"] == "5", "five failures")
     f2b.stop()
@@ -128,7 +128,7 @@ def test_restart_continues_at_the_saved_place(server: MakeServer, savefile: Path
 
 def test_kill_9_loses_nothing(server: MakeServer, savefile: Path) -> None:
     """After kill -9 at most what was not written down yet is read again."""
-    f2b = server(jail(savefile, maxretry=9)).start()
+    f2b = server(jail(savefile, "pflog[hold=1]", maxretry=9)).start()
     append(savefile, scan(SCANNER, range(1, 6), time.time()))
     wait_for(lambda: f2b.status("pflog")["Total failed"] == "5", "five failures")
     f2b.kill()
@@ -417,7 +417,7 @@ def test_what_was_told_live_is_not_told_again_after_a_restart(
 ) -> None:
     """What pflogd flushes after a restart, but was told live before it, counts no more."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
-    f2b = live_server(server, jail(savefile, "pflog[interface=pflog9]"), namespace)
+    f2b = live_server(server, jail(savefile, "pflog[interface=pflog9, hold=1]"), namespace)
     wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening")
     inject(namespace, [syn(SCANNER, 1)])
     wait_for(lambda: f2b.status("pflog")["Total failed"] == "1", "the first live packet")

@@ -9,8 +9,9 @@ import struct
 import pytest
 
 from fail2ban_pflog.errors import PflogError
-from fail2ban_pflog.formatter import MAX_ADDRESSES, MAX_HEADERS, MAX_LINE, Formatter
-from fail2ban_pflog.packet import decode
+from fail2ban_pflog.fields import Fields, fields
+from fail2ban_pflog.formatter import MAX_ADDRESSES, MAX_LINE, Formatter
+from fail2ban_pflog.packet import MAX_HEADERS, Decoder
 from fail2ban_pflog.savefile import FileHeader
 from fail2ban_pflog.wire.tcp import Conversations
 from tests import corpus
@@ -21,6 +22,11 @@ from tests.test_header import header as pflog_header
 
 HEAD = pflog_header()
 HEAD_TEXT = "rule 1/0(match): block in on vtnet0: "
+
+
+def typed(frame: bytes, byteorder: str = "<") -> Fields:
+    """What --json tells of a frame."""
+    return fields(Decoder(byteorder).packet(frame), frame)
 
 
 def line(packet: bytes, af: int = 2, **fields: object) -> str:
@@ -205,7 +211,7 @@ def test_long_lines_are_cut() -> None:
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of forged sources, rules or conversations does not fill the memory."""
     monkeypatch.setattr("fail2ban_pflog.formatter.MAX_ADDRESSES", 10)
-    monkeypatch.setattr("fail2ban_pflog.formatter.MAX_HEADERS", 10)
+    monkeypatch.setattr("fail2ban_pflog.packet.MAX_HEADERS", 10)
     monkeypatch.setattr("fail2ban_pflog.formatter.MAX_OPTIONS", 10)
     monkeypatch.setattr(Conversations, "MAX_CONVERSATIONS", 10)
     formatter = Formatter("<")
@@ -215,7 +221,7 @@ def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         formatter.line(pflog_header(rule=number) + bytes(packet))
         packet[33] = 0x10
         formatter.line(pflog_header(rule=number) + bytes(packet))
-    assert len(formatter._heads) <= 10
+    assert len(formatter.decode.__self__._heads) <= 10  # type: ignore[attr-defined]
     assert len(formatter._addresses) <= 12
     assert len(formatter._options) <= 10
     assert len(formatter._conversations._starts) <= 10
@@ -230,7 +236,7 @@ def test_no_frame() -> None:
 
 def test_typed_fields() -> None:
     """The typed decoder gives what the line says, as numbers."""
-    syn = decode(HEAD + corpus.ip4(6, corpus.tcp(2, SYN_OPTIONS)), "<")
+    syn = typed(HEAD + corpus.ip4(6, corpus.tcp(2, SYN_OPTIONS)), "<")
     assert (syn.source, syn.source_port, syn.destination, syn.destination_port) == (
         "198.51.100.7",
         40000,
@@ -239,15 +245,15 @@ def test_typed_fields() -> None:
     )
     assert (syn.protocol, syn.tcp_flags, syn.length, syn.payload_length) == ("tcp", ["syn"], 60, 0)
     assert (syn.action, syn.direction, syn.reason, syn.rule) == ("block", "in", "match", 1)
-    echo = decode(pflog_header(af=24) + corpus.ip6(58, b"\x80\x03" + bytes(6)), "<")
+    echo = typed(pflog_header(af=24) + corpus.ip6(58, b"\x80\x03" + bytes(6)), "<")
     assert (echo.ip_version, echo.icmp_type, echo.icmp_code, echo.tcp_flags) == (6, 128, 3, None)
 
 
 def test_typed_fields_that_were_not_captured() -> None:
     """Fields behind the snaplen are None, those before it are there."""
-    cut = decode(pflog_header(af=28) + corpus.ip6(6, corpus.tcp())[:44], "<")
+    cut = typed(pflog_header(af=28) + corpus.ip6(6, corpus.tcp())[:44], "<")
     assert (cut.source_port, cut.destination_port, cut.tcp_flags) == (40000, 6379, None)
-    later = decode(HEAD + corpus.ip4(6, bytes(8), fragment=5), "<")
+    later = typed(HEAD + corpus.ip4(6, bytes(8), fragment=5), "<")
     assert (later.fragment_offset, later.source_port, later.protocol) == (40, None, "tcp")
 
 
@@ -258,7 +264,7 @@ def test_fields_of_lines_agree() -> None:
         savefile = FileHeader.parse(data)
         formatter = Formatter(savefile.byteorder)
         for _, _, frame in savefile.records(data, 24).records:
-            packet = decode(frame, savefile.byteorder)
+            packet = typed(frame, savefile.byteorder)
             line_ = formatter.line(frame)
             assert f": {packet.source}" in line_
             if packet.source_port is not None:

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fail2ban_pflog"
 IO = ("sources",)
-SHELLS = ("backend", "asciilog", "backtest", "cli", "printer", "doctor")
+SHELLS = ("backend", "blame", "asciilog", "backtest", "cli", "printer", "doctor")
 IMPURE = {
     "asyncio", "logging", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket",
     "subprocess", "tempfile", "threading", "time", "urllib",
@@ -64,7 +64,7 @@ def test_arrows_go_downward(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_backend_and_backtest_know_fail2ban(path: Path) -> None:
     """Everything but the backend and the backtest runs where fail2ban is not."""
-    if path.relative_to(PACKAGE).parts[0] not in ("backend.py", "backtest"):
+    if path.relative_to(PACKAGE).parts[0] not in ("backend.py", "backtest", "blame.py"):
         assert not any(name.split(".")[0] == "fail2ban" for name in imports(path))
 
 

@@ -17,7 +17,7 @@ from typing import Callable
 import pytest
 
 from fail2ban_pflog.cli import main
-from fail2ban_pflog.packet import Packet
+from fail2ban_pflog.fields import Fields
 from tests import oracle
 from tests.pflogs import DATA, record, savefile_header, syn
 
@@ -115,7 +115,7 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["print", "--json", str(CAPTURE)]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(rows) == 334
-    assert all(tuple(row) == ("time", *Packet._fields) for row in rows)
+    assert all(tuple(row) == ("time", *Fields._fields) for row in rows)
     fields = (ROOT / "docs" / "lines.md").read_text().split("## JSON")[1]
     assert all(f"| `{name}` |" in fields for name in rows[0])
 

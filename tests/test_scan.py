@@ -1,9 +1,8 @@
-"""scan.py and filter.d/pflog.conf: the same judgement on raw bytes and on text."""
+"""scan.py: what each kind of packet looks like; conduct.py: what a source does as a whole."""
 
 from __future__ import annotations
 
 import random
-import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from fail2ban_pflog import scan
-from fail2ban_pflog.formatter import Formatter
+from fail2ban_pflog.conduct import HORIZON, MOST_PROBES, MOST_STRAYS, Conduct
+from fail2ban_pflog.errors import PflogError
+from fail2ban_pflog.packet import Decoder
 from fail2ban_pflog.savefile import FILE_HEADER_SIZE, FileHeader
-from fail2ban_pflog.scan import KERNEL_FILTER, MODES, NOTHING, Rank
+from fail2ban_pflog.scan import KERNEL_FILTERS, MODES, REASONS, Rank, Reason
 
-from .filters import CONFIG, Ranker
 from .packets import (
     ACK,
     CWR,
@@ -40,20 +40,23 @@ CAPTURES = sorted((Path(__file__).parent / "data").glob("*/*.pcap"))
 
 TIMESTAMP = bytes.fromhex("0101080a0000000100000002")
 MSS = bytes.fromhex("020405b4")
+LINUX = bytes.fromhex("020405b40402080a000000010000000001030307")
+WINDOWS = bytes.fromhex("020405b40103030801010402")
 
 
-@pytest.fixture(scope="module")
-def ranker() -> Ranker:
-    return Ranker()
+def reason(packet: bytes, *wanted: frozenset[int]) -> Reason:
+    return scan.reason(Decoder("<").packet(packet), packet, *wanted)
 
 
-def rank(packet: bytes) -> Rank:
-    read = scan.read(packet)
-    return Rank.NEVER if read is None else read.rank
+def own_syn(sport: int, dport: int, *addresses: str, **header: int) -> bytes:
+    """A SYN as Linux sends it."""
+    return frame(6, segment(sport, dport, SYN, b"", LINUX), *addresses, **header)
 
 
-def assert_agree(ranker: Ranker, packet: bytes, line: str) -> None:
-    assert rank(packet) == ranker.rank(line), line
+def cut(sport: int, dport: int, length: int, *addresses: str, **header: int) -> bytes:
+    """IPv6 TCP of which pflogd's 116 bytes leave only the ports."""
+    addresses = addresses or (SOURCE6,)
+    return frame(6, segment(sport, dport, SYN)[:4], *addresses, length=length, **header)
 
 
 def frames(capture: Path) -> Iterator[tuple[str, bytes]]:
@@ -64,247 +67,384 @@ def frames(capture: Path) -> Iterator[tuple[str, bytes]]:
         yield header.byteorder, packet
 
 
-# -- What each mode counts ---------------------------------------------------------------
+# -- What each kind of packet looks like ----------------------------------------------------
 
-NORMAL = {
-    "SYN": tcp(40000, 22, SYN),
-    "SYN to a high port": tcp(40000, 50000, SYN),
-    "SYN with ECN": tcp(40000, 22, SYN | ECE | CWR),
-    "SYN from port 20 to a reserved port": tcp(20, 22, SYN),
-    "SYN from port 53": tcp(53, 8000, SYN),
-    "SYN-FIN": tcp(40000, 22, SYN | FIN),
-    "FIN": tcp(40000, 22, FIN),
-    "NULL": tcp(40000, 22, 0),
-    "Xmas": tcp(40000, 22, FIN | PSH | URG),
-    "SYN over IPv6": tcp(40000, 22, SYN, SOURCE6),
-    "SYN behind destination options": frame(
-        60, b"\6\0\1\4" + bytes(4) + segment(40000, 22, SYN), SOURCE6
-    ),
-    "SYN in an IPv6 fragment": frame(44, b"\6\0\0\1" + bytes(4) + segment(40000, 22, SYN), SOURCE6),
-    "SYN dropped as scrub": tcp(40000, 22, SYN, action=2, reason=4),
-    "SYN dropped as pass, ip-option": tcp(40000, 22, SYN, action=0, reason=8),
-    "tiny first fragment": frame(6, segment(40000, 22, SYN)[:8], offset=0x2000),
-    "TCP cut behind the ports": frame(6, segment(40000, 22, SYN)[:4], SOURCE6, length=24),
-    "SCTP INIT": sctp(40000, 80, 1),
-    "UDP to a reserved port": udp(40000, 161),
-    "UDP from 53 to a reserved port": udp(53, 161),
-    "UDP from 53 to a service": udp(53, 1434),
-    "UDP to a registered port": udp(40000, 5684),
-    "UDP from 53 to 53": udp(53, 53),
-    "SYN from port 20 to a service": tcp(20, 3389, SYN),
-    "SYN with options where traceroute goes": frame(6, segment(40000, 33440, SYN, b"", MSS)),
-    "cut TCP from 53 to a service": frame(6, segment(53, 22, SYN)[:4], SOURCE6, length=20),
-    "UDP over IPv6": udp(40000, 161, SOURCE6),
-}  # fmt: skip
-
-AGGRESSIVE = {
-    "ACK": tcp(40000, 22, ACK),
-    "ACK from port 53": tcp(53, 22, ACK),
-    "Maimon": tcp(40000, 22, FIN | ACK),
-    "SYN-ACK to a service": tcp(40000, 22, SYN | ACK),
-    "all flags": tcp(40000, 50000, 0x3F),
-    "SYN-RST": tcp(40000, 50000, SYN | RST),
-    "echo request": echo(),
-    "echo request over IPv6": echo(SOURCE6),
-    "unknown protocol": frame(99, b""),
-    "unknown protocol over IPv6": frame(99, b"", SOURCE6),
-    "SCTP COOKIE ECHO": sctp(40000, 80, 10),
+KINDS = {
+    "SYN": {
+        "SYN": tcp(40000, 22, SYN),
+        "SYN to a high port": tcp(40000, 50000, SYN),
+        "SYN with ECN": tcp(40000, 22, SYN | ECE | CWR),
+        "SYN from port 20": tcp(20, 40000, SYN),
+        "SYN from port 53": tcp(53, 8000, SYN),
+        "SYN of Linux to a service": own_syn(40000, 3389),
+        "SYN over IPv6": tcp(40000, 22, SYN, SOURCE6),
+        "SYN behind destination options": frame(
+            60, b"\6\0\1\4" + bytes(4) + segment(40000, 22, SYN), SOURCE6
+        ),
+        "SYN in an IPv6 fragment": frame(
+            44, b"\6\0\0\1" + bytes(4) + segment(40000, 22, SYN), SOURCE6
+        ),
+        "SYN dropped as scrub": tcp(40000, 22, SYN, action=2, reason=4),
+        "SYN dropped as pass, ip-option": tcp(40000, 22, SYN, action=0, reason=8),
+        "SYN with options where traceroute goes": frame(6, segment(40000, 33440, SYN, b"", MSS)),
+        "SYN where traceroute goes, from far away": tcp(40000, 33440, SYN),
+        "SYN with a header length of 0": frame(
+            6, struct.pack(">HHIIBBHHH", 1, 22, 0, 0, 0, 2, 0, 0, 0)
+        ),
+    },
+    "ODD_FLAGS": {
+        "SYN-FIN": tcp(40000, 22, SYN | FIN),
+        "FIN": tcp(40000, 22, FIN),
+        "NULL": tcp(40000, 22, 0),
+        "Xmas": tcp(40000, 22, FIN | PSH | URG),
+    },
+    "SCTP_INIT": {"SCTP INIT": sctp(40000, 80, 1)},
+    "UDP_SERVICE": {
+        "UDP to a reserved port": udp(40000, 161),
+        "UDP from 53 to a reserved port": udp(53, 161),
+        "UDP from 53 to a service": udp(53, 1434),
+        "UDP to a registered port": udp(40000, 5683),
+        "UDP from 53 to 53": udp(53, 53),
+        "UDP over IPv6": udp(40000, 161, SOURCE6),
+    },
+    "SIP": {"SIP": udp(5060, 5060)},
+    "TCP_OPENING": {
+        "nmap's SYN, cut": cut(40000, 22, 24),
+        "nmap's SYN from port 443, cut": cut(443, 3389, 24),
+        "a SYN of Linux, cut": cut(40000, 80, 40),
+    },
+    "TCP_SERVICE": {
+        "tiny first fragment": frame(6, segment(40000, 22, SYN)[:8], offset=0x2000),
+        "a segment without options, cut": cut(40000, 22, 20),
+        "a segment with data, cut": cut(40000, 25, 500),
+    },
+    "NEAR_END": {
+        "SYN with hardly a hop to go": tcp(40000, 80, SYN, ttl=3),
+        "SYN of Linux with hardly a hop to go": own_syn(40000, 80, ttl=1),
+        "UDP to a service with hardly a hop to go": udp(40000, 53, ttl=16),
+        "SYN over IPv6 with hardly a hop to go, cut": cut(40000, 80, 24, ttl=2),
+    },
+    "ACK_PROBE": {
+        "ACK": tcp(40000, 22, ACK),
+        "ACK from port 53": tcp(53, 22, ACK),
+        "Maimon": tcp(40000, 22, FIN | ACK),
+    },
+    "SYN_ACK_PROBE": {"SYN-ACK to a service": tcp(40000, 22, SYN | ACK)},
+    "IMPOSSIBLE_FLAGS": {
+        "all flags": tcp(40000, 50000, 0x3F),
+        "SYN-RST": tcp(40000, 50000, SYN | RST),
+    },
+    "SCTP_COOKIE": {"SCTP COOKIE ECHO": sctp(40000, 80, 10)},
+    "ECHO_REQUEST": {
+        "echo request": echo(),
+        "echo request over IPv6": echo(SOURCE6),
+    },
+    "ICMP_QUESTION": {
+        "time stamp request": frame(1, b"\x0d" + bytes(19)),
+        "mask request": frame(1, b"\x11" + bytes(11)),
+    },
+    "PROTOCOL": {
+        "unknown protocol": frame(99, b""),
+        "unknown protocol over IPv6": frame(99, b"", SOURCE6),
+    },
+    "LATE_PACKET": {
+        "late data": frame(6, segment(40000, 22, PSH | ACK, b"ls\n", TIMESTAMP)),
+        "late FIN with options": frame(6, segment(40000, 22, FIN | ACK, b"", TIMESTAMP)),
+        "late FIN of Windows": tcp(50000, 443, FIN | ACK),
+        "cut TCP to 443": cut(40000, 443, 32),
+    },
+    "LATE_PLAIN": {
+        "late answer of a web server": tcp(443, 30000, FIN | ACK),
+        "late answer to OpenBSD": tcp(443, 3010, ACK),
+        "SYN-ACK backscatter": frame(6, segment(443, 3010, SYN | ACK, b"", MSS)),
+        "SYN-ACK of a game server": tcp(25600, 30000, SYN | ACK),
+    },
+    "RESET": {
+        "RST": tcp(40000, 22, RST),
+        "RST-ACK": tcp(40000, 22, RST | ACK),
+    },
+    "LATE_ANSWER": {
+        "late answer of a resolver": udp(53, 30000),
+        "late answer of a resolver, OpenBSD": udp(53, 3010),
+        "late QUIC": udp(443, 55555, SOURCE6),
+        "mtr": udp(4711, 33001),
+        "tracepath": udp(40000, 44450),
+        "peer to peer": udp(6881, 51413),
+        "media": udp(20000, 16384),
+        "late CoAP to OpenBSD": udp(5683, 3010),
+    },
+    "LATE_SEGMENT": {"late answer over IPv6, cut": cut(443, 30000, 32)},
+    "RAW_OPENING": {"nmap's SYN to no service, cut": cut(40000, 20005, 24)},
+    "CALL_BACK": {
+        "active FTP": own_syn(20, 40000),
+        "active FTP from another port": own_syn(41234, 40000),
+        "active FTP of Windows": frame(6, segment(41234, 40000, SYN, b"", WINDOWS)),
+        "active FTP over IPv6, cut": cut(41234, 40000, 40),
+    },
+    "TRACEROUTE": {
+        "traceroute": udp(34061, 33434),
+        "traceroute6": udp(57308, 33478, SOURCE6),
+        "traceroute -p 5010": udp(57308, 5010, ttl=30),
+        "FreeBSD's traceroute -P tcp": tcp(40000, 33440, SYN, ttl=4),
+        "FreeBSD's traceroute -P sctp": sctp(40000, 33440, 1, ttl=4),
+        "traceroute -I": echo(ttl=7),
+        "traceroute -P 99": frame(99, b"", ttl=7),
+    },
+    "PEER": {"NTP peer": udp(123, 123), "IKE": udp(4500, 4500)},
+    "RPC_ANSWER": {
+        "late answer of NFS": tcp(2049, 800, ACK),
+        "late answer of NFS over UDP": udp(2049, 800),
+    },
+    "FRAGMENT": {
+        "later fragment": frame(6, bytes(8), offset=1),
+        "later IPv6 fragment": frame(44, b"\6\0\0\x08" + bytes(12), SOURCE6),
+    },
+    "BROADCAST": {
+        "NetBIOS broadcast": udp(40000, 137, SOURCE, "10.99.0.255"),
+        "mDNS": udp(40000, 5353, SOURCE, "224.0.0.251"),
+        "SSDP over IPv6": udp(40000, 1900, SOURCE6, "ff02::c"),
+        "echo request to all": echo(SOURCE, "224.0.0.1"),
+        "neighbour solicitation": frame(58, b"\x87" + bytes(23), SOURCE6, "ff02::1:ff00:2"),
+        "IGMP": frame(2, b"\x11" + bytes(7), SOURCE, "224.0.0.1"),
+    },
+    "ICMP_OTHER": {
+        "echo reply": frame(1, bytes(8)),
+        "ICMP unreachable": frame(1, b"\3\3" + bytes(34)),
+    },
+    "OTHER": {
+        "ESP": frame(50, bytes(40)),
+        "GRE": frame(47, bytes(8)),
+        "IPv6 in IPv4": frame(41, bytes(40)),
+        "SCTP ABORT": sctp(40000, 80, 6),
+    },
+    "PASSED": {
+        "passed": tcp(40000, 22, SYN, action=0),
+        "matched": tcp(40000, 22, SYN, action=12),
+    },
+    "OTHER_DIRECTION": {"outbound": tcp(40000, 22, SYN, direction=2)},
+    "NOBODY": {
+        "DHCP discover": udp(68, 67, "0.0.0.0", "255.255.255.255"),
+        "loopback": tcp(40000, 22, SYN, "127.0.0.1"),
+        "multicast source": tcp(40000, 22, SYN, "224.0.0.1"),
+        "link-local": tcp(40000, 22, SYN, "fe80::42"),
+        "unspecified": frame(58, b"\x87" + bytes(23), "::", "ff02::1:ff00:2"),
+        "IPv4 embedded in IPv6": tcp(40000, 22, SYN, "::ffff:198.51.100.7"),
+        "the host itself": tcp(22, 22, SYN, HOST, HOST),
+        "the host itself, without ports": frame(99, b"", HOST, HOST),
+    },
+    "UNREADABLE": {
+        "IP version 7": tcp(40000, 22, SYN)[:72] + b"\x75" + tcp(40000, 22, SYN)[73:],
+        "no IP header": tcp(40000, 22, SYN)[:80],
+    },
 }
+"""Reason -> kind of packet -> a frame of it."""
 
-ANY = {
-    "RST": tcp(40000, 22, RST),
-    "RST-ACK": tcp(40000, 22, RST | ACK),
-    "late data": frame(6, segment(40000, 22, PSH | ACK, b"ls\n", TIMESTAMP)),
-    "late FIN with options": frame(6, segment(40000, 22, FIN | ACK, b"", TIMESTAMP)),
-    "late FIN of Windows": tcp(50000, 443, FIN | ACK),
-    "late answer of a web server": tcp(443, 30000, FIN | ACK),
-    "late answer to OpenBSD": tcp(443, 3000, ACK),
-    "late answer of NFS": tcp(2049, 800, ACK),
-    "SYN-ACK backscatter": frame(6, segment(443, 3000, SYN | ACK, b"", MSS)),
-    "SYN-ACK of a game server": tcp(25600, 30000, SYN | ACK),
-    "cut TCP from 443": frame(6, segment(443, 800, ACK)[:4], SOURCE6, length=20),
-    "cut TCP to 443": frame(6, segment(40000, 443, ACK)[:4], SOURCE6, length=20),
-    "active FTP": tcp(20, 40000, SYN),
-    "late answer of a resolver": udp(53, 30000),
-    "late answer of a resolver, OpenBSD": udp(53, 3000),
-    "late QUIC": udp(443, 55555, SOURCE6),
-    "NTP peer": udp(123, 123),
-    "late answer of NFS over UDP": udp(2049, 800),
-    "traceroute": udp(34061, 33434),
-    "traceroute6": udp(57308, 33478, SOURCE6),
-    "mtr": udp(4711, 33001),
-    "tracepath": udp(40000, 44450),
-    "peer to peer": udp(6881, 51413),
-    "media": udp(20000, 16384),
-    "IKE": udp(4500, 4500),
-    "NetBIOS broadcast": udp(40000, 137, SOURCE, "10.99.0.255"),
-    "mDNS": udp(40000, 5353, SOURCE, "224.0.0.251"),
-    "SSDP over IPv6": udp(40000, 1900, SOURCE6, "ff02::c"),
-    "echo request to all": echo(SOURCE, "224.0.0.1"),
-    "echo reply": frame(1, bytes(8)),
-    "ICMP unreachable": frame(1, b"\3\3" + bytes(34)),
-    "neighbour solicitation": frame(58, b"\x87" + bytes(23), SOURCE6, "ff02::1:ff00:2"),
-    "later fragment": frame(6, bytes(8), offset=1),
-    "later IPv6 fragment": frame(44, b"\6\0\0\x08" + bytes(12), SOURCE6),
-    "IGMP": frame(2, b"\x11" + bytes(7), SOURCE, "224.0.0.1"),
-    "ESP": frame(50, bytes(40)),
-    "GRE": frame(47, bytes(8)),
-    "SCTP ABORT": sctp(40000, 80, 6),
-    "FreeBSD's traceroute -P tcp": tcp(40000, 33440, SYN),
-    "FreeBSD's traceroute -P sctp": sctp(40000, 33440, 1),
-    "late CoAP to OpenBSD": udp(5683, 3000),
-}
-
-NEVER = {
-    "passed": tcp(40000, 22, SYN, action=0),
-    "matched": tcp(40000, 22, SYN, action=12),
-    "outbound": tcp(40000, 22, SYN, direction=2),
-    "DHCP discover": udp(68, 67, "0.0.0.0", "255.255.255.255"),
-    "loopback": tcp(40000, 22, SYN, "127.0.0.1"),
-    "multicast source": tcp(40000, 22, SYN, "224.0.0.1"),
-    "link-local": tcp(40000, 22, SYN, "fe80::42"),
-    "unspecified": frame(58, b"\x87" + bytes(23), "::", "ff02::1:ff00:2"),
-    "IPv4 embedded in IPv6": tcp(40000, 22, SYN, "::ffff:198.51.100.7"),
-    "the host itself": tcp(22, 22, SYN, HOST, HOST),
-    "the host itself, without ports": frame(99, b"", HOST, HOST),
-    "IP version 7": tcp(40000, 22, SYN)[:72] + b"\x75" + tcp(40000, 22, SYN)[73:],
-}
+FOUND_BY_CONDUCT = {"WALK", "SWEEP", "CHANCE"}
+PACKETS = [packet for kinds in KINDS.values() for packet in kinds.values()]
 
 
 @pytest.mark.parametrize(
-    ("expected", "packet"),
+    ("name", "packet"),
     [
-        pytest.param(expected, packet, id=f"{expected.name} {name}")
-        for expected, table in zip(Rank, (NORMAL, AGGRESSIVE, ANY, NEVER))
-        for name, packet in table.items()
+        pytest.param(name, packet, id=f"{name} {kind}")
+        for name, kinds in KINDS.items()
+        for kind, packet in kinds.items()
     ],
 )
-def test_each_kind_of_packet_has_its_rank(ranker: Ranker, expected: Rank, packet: bytes) -> None:
-    """The lowest mode that counts each kind of packet, on raw bytes and on text."""
-    assert rank(packet) == expected
-    assert ranker.rank(Formatter("<").line(packet)) == expected
+def test_each_kind_of_packet_has_its_reason(name: str, packet: bytes) -> None:
+    """The reason of each kind of packet, by name."""
+    assert reason(packet).name == name
 
 
-# -- Both say the same -------------------------------------------------------------------
+def test_every_reason_has_an_example() -> None:
+    """No reason that no packet has; those that only a source's conduct gives are below."""
+    assert set(KINDS) | FOUND_BY_CONDUCT == set(REASONS)
 
 
-@pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_filter_and_rank_agree_on_every_captured_packet(ranker: Ranker, capture: Path) -> None:
-    """For real packets, whole and cut: a mode's expressions match if the rank says so."""
-    for order, packet in frames(capture):
-        assert_agree(ranker, packet, Formatter(order).line(packet))
+def test_modes_count_more_and_more() -> None:
+    """normal counts what only scans send, never what answers or comes late."""
+    by_rank = {rank: {name for name, each in REASONS.items() if each.rank == rank} for rank in Rank}
+    assert {"SYN", "UDP_SERVICE", "WALK", "SWEEP"} < by_rank[Rank.NORMAL]
+    assert {"ACK_PROBE", "ECHO_REQUEST", "PROTOCOL"} < by_rank[Rank.AGGRESSIVE]
+    assert {"LATE_PACKET", "LATE_ANSWER", "CALL_BACK", "TRACEROUTE"} < by_rank[Rank.ANY]
+    assert by_rank[Rank.NEVER] == {"PASSED", "OTHER_DIRECTION", "NOBODY", "UNREADABLE"}
 
 
-def test_filter_and_rank_agree_on_every_flag(ranker: Ranker) -> None:
-    """All 256 combinations of flags, from and to a few telling ports."""
-    for flags in range(256):
-        for sport, dport in ((40000, 22), (80, 22), (80, 40000), (20, 2000), (40000, 443)):
-            packet = tcp(sport, dport, flags)
-            assert_agree(ranker, packet, Formatter("<").line(packet))
-
-
-def test_filter_and_rank_agree_on_every_port(ranker: Ranker) -> None:
-    """Each port that a table names, its neighbours and the edges, as source and as target."""
-    tables = (scan.SERVICES, scan.TARGETS, scan.UDP_TARGETS, scan.SERVED)
-    named = {port + step for table in tables for port in table for step in (-1, 0, 1)}
-    edges = (0, 1, 20, 21, 111, 511, 512, 599, 999, 1000, 1022, 1023, 1024, 9999, 10000, 65535)
-    for port in sorted(named.union(edges)):
-        for packet in (
-            udp(port, 600),
-            udp(port, 9000),
-            udp(port, 1434),
-            udp(53, port),
-            udp(40000, port),
-            tcp(port, 500, ACK),
-            tcp(40000, port, ACK),
-            tcp(port, 25, SYN | ACK),
-            tcp(40000, port, SYN | ACK),
-            frame(6, segment(40000, port, 0)[:4], SOURCE6, length=20),
-            frame(6, segment(port, 25, 0)[:4], SOURCE6, length=20),
-            frame(132, struct.pack(">HHQ", 40000, port, 0), length=32),
-        ):
-            assert_agree(ranker, packet, Formatter("<").line(packet))
-
-
-def test_filter_and_rank_agree_on_damaged_packets(ranker: Ranker) -> None:
-    """Bytes changed at random and frames cut anywhere: what the text tells, the rank tells.
-
-    But for IPv6 hop-by-hop options: where these are broken the text ends, and the rank,
-    which does not look into them, may only be lower (one line more, that nobody counts).
-    """
-    chance = random.Random(7)
-    formatter = Formatter("<")
-    originals = [packet for table in (NORMAL, AGGRESSIVE, ANY) for packet in table.values()]
-    for _ in range(4000):
-        packet = bytearray(chance.choice(originals))
-        for _ in range(chance.randrange(3)):
-            packet[chance.randrange(72, len(packet))] = chance.choice((0, 1, 6, 17, 44, 60, 255))
-        if chance.random() < 0.5:
-            del packet[chance.randrange(72, len(packet)) :]
-        line = formatter.line(bytes(packet))
-        if "HBH" in line:
-            assert rank(bytes(packet)) <= ranker.rank(line)
-        else:
-            assert_agree(ranker, bytes(packet), line)
-
-
-def test_tables_of_ports_are_those_of_the_filter() -> None:
-    """scan.py's tables stand in the filter's expressions, port by port."""
-    text = (CONFIG / "filter.d" / "pflog.conf").read_text()
-    for name in ("SERVICES", "TARGETS", "UDP_TARGETS", "SERVED", "FEIGNED"):
-        ports = "|".join(map(str, getattr(scan, name)))
-        assert f"_{name.lower()} = (?:{ports})\n" in text
-    traced = re.search(r"^_traced = (.*)$", text, re.MULTILINE)
-    assert traced is not None
-    matched = [port for port in range(65536) if re.fullmatch(traced[1], str(port))]
-    assert matched == list(scan.TRACED)
-
-
-# -- Frames that are none ----------------------------------------------------------------
-
-
-def test_no_frame_of_whatever_length_raises() -> None:
-    """Every frame cut at every byte, and noise, is read or refused, and never raises."""
-    chance = random.Random(7)
-    for table in (NORMAL, AGGRESSIVE, ANY, NEVER):
-        for packet in table.values():
-            for end in range(len(packet)):
-                scan.read(packet[:end])
-    for _ in range(2000):
-        scan.read(chance.randbytes(chance.randrange(160)))
-
-
-def test_without_a_pflog_header_there_is_nothing_to_read() -> None:
-    """Too short a frame, and a header length that pf never wrote, are told as unreadable."""
-    assert scan.read(b"") is None
-    assert scan.read(bytes(200)) is None
-    assert scan.read(tcp(40000, 22, SYN)[:71]) is None
+def test_known_ports_are_no_ports_that_systems_pick_in_order() -> None:
+    """Late answers to a system that picks its ports in order, from 32768 up, hit no list."""
+    assert max(scan.TCP_SERVICES) < 32768
+    assert len([port for port in scan.UDP_SERVICES if port >= 32768]) < 10
+    for ports in (scan.TCP_SERVICES, scan.UDP_SERVICES):
+        assert list(ports) == sorted(set(ports))
 
 
 def test_directions_are_selected_as_the_filter_does() -> None:
     """`direction=out` counts outbound packets and no others; `in|out` both."""
     outbound, inbound = tcp(40000, 22, SYN, direction=2), tcp(40000, 22, SYN)
     out, both = scan.directions("out"), scan.directions("in|out")
-    assert scan.read(inbound, out) is NOTHING
-    assert scan.read(outbound, out) == scan.read(inbound)
-    assert scan.read(outbound, both) == scan.read(inbound, both)
+    assert reason(inbound, out) is scan.OTHER_DIRECTION
+    assert reason(outbound, out) is scan.SYN
+    assert reason(outbound, both) is reason(inbound, both) is scan.SYN
 
 
-# -- The kernel's filter -----------------------------------------------------------------
+# -- Frames that are none --------------------------------------------------------------------
+
+
+def test_no_frame_of_whatever_length_raises() -> None:
+    """Every frame cut at every byte, and noise: a reason or PflogError, nothing else."""
+    chance = random.Random(7)
+    pieces = [packet[:end] for packet in PACKETS for end in range(len(packet))]
+    pieces += [chance.randbytes(chance.randrange(160)) for _ in range(2000)]
+    for packet in PACKETS:
+        for _ in range(20):
+            noisy = bytearray(packet)
+            for _ in range(3):
+                noisy[chance.randrange(72, len(noisy))] = chance.choice((0, 1, 6, 17, 44, 60, 255))
+            pieces.append(bytes(noisy))
+    conduct = Conduct()
+    for piece in pieces:
+        try:
+            packet = Decoder("<").packet(piece)
+        except PflogError:
+            continue
+        found = scan.reason(packet, piece)
+        assert found.name in REASONS
+        if found.asks < Rank.NEVER:
+            conduct.judge(0, packet.source, packet, found)
+
+
+# -- What a source does as a whole -----------------------------------------------------------
+
+
+def conduct_of(packets: list[bytes], gap: float = 1.0) -> list[str]:
+    """The reasons' names for packets that come one after the other."""
+    conduct, names = Conduct(), []
+    for number, each in enumerate(packets):
+        packet = Decoder("<").packet(each)
+        found = scan.reason(packet, each)
+        if found.asks < Rank.NEVER:
+            found = conduct.judge(number * gap, packet.source, packet, found)
+        names.append(found.name)
+    return names
+
+
+def test_late_answers_lie_spread() -> None:
+    """150 answers to ports all over OpenBSD's range: hardly one looks like anything else."""
+    chance = random.Random(3)
+    ports = chance.sample(range(1024, 49152), 150)
+    names = conduct_of([udp(5335, port) for port in ports])
+    assert sum(name in ("WALK", "SWEEP", "UDP_SERVICE") for name in names) <= 3
+
+
+def test_answers_to_ports_in_order_do_not_walk() -> None:
+    """FreeBSD picks ports one after the other when it is busy; answers to them are answers."""
+    for packets in (
+        [udp(5335, port) for port in range(21179, 21229)],
+        [cut(443, port, 32) for port in range(21179, 21229)],
+        [own_syn(41000 + port, port) for port in range(21179, 21229)],
+    ):
+        assert not {"WALK", "SWEEP"} & set(conduct_of(packets))
+
+
+def test_a_scan_walks() -> None:
+    """A port beside two others that the source tried counts, in whatever order they come."""
+    ports = list(range(2600, 2640))
+    assert conduct_of([udp(40000, port) for port in ports if port != 2601])[3:6] == ["WALK"] * 3
+    random.Random(1).shuffle(ports)
+    for packets in (
+        [udp(40000, port) for port in ports],
+        [own_syn(41000 + port, port) for port in ports],
+        [cut(40000, 20000 + port, 24) for port in ports],
+    ):
+        assert conduct_of(packets).count("WALK") >= 15
+
+
+def test_a_sweep_is_one_port_of_many_hosts() -> None:
+    """UDP to one unknown port counts from the second host on."""
+    hosts = [f"10.99.0.{last}" for last in range(2, 32)]
+    names = conduct_of([udp(40000, 33333, SOURCE, host) for host in hosts])
+    assert names == ["LATE_ANSWER"] + ["SWEEP"] * 29
+
+
+def test_a_client_of_many_hosts_does_not_sweep() -> None:
+    """Late packets of which only the ports are known go to one port of many hosts."""
+    hosts = [f"fd99::{last}" for last in range(2, 32)]
+    names = conduct_of([cut(40000, 12345, 32, SOURCE6, host) for host in hosts])
+    assert set(names) == {"LATE_SEGMENT"}
+
+
+def test_backscatter_hits_services_by_chance() -> None:
+    """Answers of a server to forged packets reach all ports; the services among them are chance."""
+    chance = random.Random(5)
+    names = conduct_of([udp(53, port) for port in chance.sample(range(1, 65536), 5000)], 0.01)
+    assert names.count("CHANCE") > 50
+    assert names.count("UDP_SERVICE") + names.count("WALK") + names.count("SWEEP") < 15
+
+
+def test_a_scan_of_nmaps_ports_is_no_chance() -> None:
+    """Of 1000 ports that nmap asks for, known services are enough to count, from any port."""
+    chance = random.Random(5)
+    ports = [*range(1, 120), *scan.UDP_SERVICES, *chance.sample(range(32768, 65536), 700)]
+    chance.shuffle(ports)
+    names = conduct_of([udp(53, port) for port in ports], 0.1)
+    assert names.count("UDP_SERVICE") > 150
+    assert len(ports) / names.count("UDP_SERVICE") < MOST_STRAYS
+
+
+def test_a_traceroute_goes_up_in_ttl() -> None:
+    """Whatever port it counts up from; a scan that keeps a small TTL is found."""
+    trace = [udp(40000, 53 + probe, ttl=1 + probe // 3) for probe in range(60) if probe < 48]
+    assert set(conduct_of(trace)) == {"TRACEROUTE"}
+    scanned = conduct_of([tcp(40000, port, SYN, ttl=2) for port in range(1, 60)])
+    assert scanned == ["TRACEROUTE"] * MOST_PROBES + ["NEAR_END"] * (59 - MOST_PROBES)
+
+
+def test_conduct_is_forgotten_after_an_hour() -> None:
+    """What a source did long ago says nothing of its strays of today."""
+    packets = [udp(40000, port) for port in (2600, 2601, 2602)]
+    assert conduct_of(packets, HORIZON - 1)[2] == "WALK"
+    assert conduct_of(packets, HORIZON + 1)[2] == "LATE_ANSWER"
+
+
+def test_conduct_is_bounded() -> None:
+    """Sources and ports beyond the limits push out the oldest."""
+    conduct = Conduct()
+    conduct._sources.max_new = conduct._sources.max_known = 10
+    for number in range(2000):
+        for source in (SOURCE, f"10.0.{number >> 8}.{number & 255}"):
+            each = udp(40000, 2 * number + 10000, source)
+            packet = Decoder("<").packet(each)
+            conduct.judge(0, packet.source, packet, scan.reason(packet, each))
+    assert len(conduct) <= 20
+    known = conduct._sources.get(bytes((198, 51, 100, 7)))
+    assert known is not None
+    assert len(known.ports) <= 512
+
+
+# -- The kernel's filters ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_kernel_filter_drops_nothing_that_counts(mode: str, capture: Path) -> None:
-    """Compiled for pflog, the mode's expression lets every packet pass that the mode counts."""
+def test_kernel_filters_drop_nothing_that_counts(mode: str, capture: Path) -> None:
+    """Compiled for pflog, a mode's expressions let every packet pass that the mode counts."""
     pcapy = pytest.importorskip("pcapy")
-    try:
-        program = pcapy.BPFProgram(KERNEL_FILTER[mode], 117)
-    except pcapy.PcapError as error:  # pcapy-ng's wheels carry a libpcap without pf
-        pytest.skip(f"pcap-filter has no pf primitives here: {error}")
     dropped = 0
-    for _, packet in frames(capture):
-        passes = bool(program.filter(packet))
-        assert passes or rank(packet) > MODES[mode]
-        dropped += not passes
+    for expression in KERNEL_FILTERS[mode]:
+        try:
+            program = pcapy.BPFProgram(expression, 117)
+        except pcapy.PcapError as error:  # pcapy-ng's wheels carry a libpcap without pf
+            pytest.skip(f"pcap-filter has no pf primitives here: {error}")
+        for order, each in frames(capture):
+            passes = bool(program.filter(each))
+            assert passes or scan.reason(Decoder(order).packet(each), each).rank > MODES[mode]
+            dropped += not passes
     assert dropped or "bystanders" not in capture.name
+
+
+def test_kernel_filters_use_old_libpcaps_words() -> None:
+    """FreeBSD's base libpcap 1.9.1 knows no `action scrub`, and no `dir`."""
+    for expressions in KERNEL_FILTERS.values():
+        for expression in expressions:
+            assert "scrub" not in expression
+            assert "dir " not in expression

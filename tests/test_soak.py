@@ -38,9 +38,11 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     filter_.setMaxRetry(5)
     filter_.setFindTime("5m")
     filter_.active = True
+    filter_.mute = 0.0  # the hour passes in seconds
     path = tmp_path / "pflog"
     pflogd = Pflogd(path)
-    monkeypatch.setattr(filter_.lines.distinct, "MAX_KEYS", 2000)
+    monkeypatch.setattr(filter_.lines.distinct._sources, "max_new", 1000)
+    monkeypatch.setattr(filter_.lines.distinct._sources, "max_known", 1000)
     memory, files, bans = [], [], 0
     MyTime.setTime(BEGIN)
     try:

@@ -129,9 +129,9 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
     feeds = family.families(configuration, "pflog", settings, together)
     assert len(feeds) == 2
     assert all(isinstance(feed, family.Family) for feed in feeds)
-    run.Run(together, feeds, close=False).read(Captures([path], pytest.fail))
+    run.Run(together, feeds).read(Captures([path], pytest.fail))
     for mine, alone in zip(together, load()):
-        run.Run([alone], close=False).read(Captures([path], pytest.fail))
+        run.Run([alone]).read(Captures([path], pytest.fail))
         assert len(bans(alone)) > 50
         assert max(ban.number for ban in alone.bans) > 1
         assert bans(mine) == bans(alone)

@@ -1,7 +1,7 @@
 """Verdicts are fail2ban's own: against a plain reference, on random jails and captures.
 
 The reference judges each packet when it comes, cleans up at every packet and asks fail2ban's
-list of bans for everything: no waiting, no families, nothing kept beside.
+list of bans for everything: nothing is held, no families, nothing kept beside.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tests.pflogs import syn, syn6
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog.backtest import family, jails, judge, run
-from fail2ban_pflog.backtest.blame import begins_with_address
 from fail2ban_pflog.backtest.captures import Captures
-from fail2ban_pflog.backtest.judge import source_of
+from fail2ban_pflog.blame import begins_with_address
+from fail2ban_pflog.packet import Decoder
 
 Packet = tuple[float, bytes]
 
@@ -68,7 +68,7 @@ def options(rnd: random.Random) -> dict[str, str]:
         "findtime": rnd.choice(("1", "10s", "1m", "5m", "1h", "1d", "2mo")),
         "bantime": rnd.choice(("1", "5", "10s", "1m", "10m", "1h", "-1")),
         "backend": f"pflog[{rnd.choice((*backends, 'prefix6=64', 'distinct=none, prefix6=48'))}]",
-        "bantime.increment": rnd.choice(("true", "false")),
+        "bantime.increment": rnd.choice(("true", "false", "false")),
     }
     if rnd.random() < 0.3:
         chosen["filter"] = rnd.choice(("pflog[mode=any, direction=in|out]", "pflog[rule=1]"))
@@ -88,6 +88,8 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
     filter_, manager = jail.filter, jails.ban_manager(jail)
     increments = jail.getBanTimeExtra("increment")
     observer = jails.observer() if increments else None
+    filter_.lines.distinct.hold, filter_.mute = 1, 0.0
+    decode = Decoder("<").packet
     clean = filter_.failManager.cleanup
     filter_.failManager.cleanup = lambda _: None
     bans: list[list[Any]] = []
@@ -114,21 +116,22 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
         for ticket in manager.unBanList(when):
             del banned[str(ticket.getID())]
         clean(when - when % 5)
-        address = ip_address(source_of(record[2]))
+        address = ip_address(decode(record[2]).source)
         held = [each for source, each in banned.items() if address in ip_network(source)]
         if held:
             prevented += 1
             held[0][5] += 1
-        elif line := filter_.lines.line(record, "<"):
-            filter_.processLineAndAdd(line.parts, line.time)
+        else:
+            for line in filter_.lines.take(record, "<"):
+                filter_.processLineAndAdd(line.parts, line.time)
     return sorted(Verdict(*each) for each in bans), prevented
 
 
-def judged(one: judge.Judge, path: Path, waits: bool = True) -> tuple[list[Verdict], int]:
+def judged(one: judge.Judge, path: Path, holds: bool = True) -> tuple[list[Verdict], int]:
     """The same, as a backtest has it."""
-    passed = run.Run([one], close=False)
-    if not waits:
-        passed._waiting = None
+    if not holds:
+        one.distinct.hold = 1
+    passed = run.Run([one])
     passed.read(Captures([str(path)], pytest.fail))
     return verdicts(one)
 
@@ -184,7 +187,7 @@ def test_clock_steps_back(seed: int, tmp_path: Path) -> None:
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
         alone = judged(judge.Judge(configuration.load("pflog", each)), path)
-        plain = judged(judge.Judge(configuration.load("pflog", each)), path, waits=False)
+        plain = judged(judge.Judge(configuration.load("pflog", each)), path, holds=False)
         assert alone == plain
         assert without_failures(verdicts(member)) == without_failures(alone)
 
@@ -198,7 +201,8 @@ def test_ban_of_a_younger_failure(tmp_path: Path) -> None:
         for when, port, target in (*ports, *later)
     ]
     path = write(tmp_path / "pflog", found, in_order=False)
-    settings = [{"bantime": "10s", "maxretry": each} for each in ("3", "6")]
+    common = {"bantime": "10s", "bantime.increment": "true"}
+    settings = [{**common, "maxretry": each} for each in ("3", "6")]
     configuration = jails.Configuration(CONFIG)
     for each, member in zip(settings, members(configuration, settings, path)):
         alone = judged(judge.Judge(configuration.load("pflog", each)), path)
@@ -215,7 +219,7 @@ def members(
         for each in settings
     ]
     feeds = family.families(configuration, "pflog", settings, together)
-    run.Run(together, feeds, close=False).read(Captures([str(path)], pytest.fail))
+    run.Run(together, feeds).read(Captures([str(path)], pytest.fail))
     return together
 
 

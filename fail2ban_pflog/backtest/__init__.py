@@ -4,8 +4,6 @@
     pcapng    the other savefile format
     jails     fail2ban's own reading of its configuration; jails without actions
     judge     one jail, on a clock that the packets turn
-    blame     whom a filter blames
-    waiting   packets of sources that cannot be banned yet
     survey    what is counted beside the verdicts: sources, time lines, ports
     run       captures through judges, in one pass
     family    judges that differ in maxretry alone, as one

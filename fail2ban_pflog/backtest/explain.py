@@ -14,18 +14,16 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..distinct import Verdict
 from ..errors import PflogError
 from ..formatter import Formatter
-from ..header import Header
+from ..packet import Packet
 from ..savefile import Record
-from ..scan import Rank, read
+from ..scan import Rank, Reason
 from ..stamps import Stamps
 from .captures import Captures
 from .jails import set_time
-from .judge import ALL_DIRECTIONS, Ban, Judge, source_of
+from .judge import Ban, Judge
 from .report import duration, moment
 
 __all__ = ["Explainer", "Explanation"]
-
-_BLOCK, _SCRUB, _PASS, _IN = 1, 2, 0, 1
 
 
 class Explanation(NamedTuple):
@@ -61,11 +59,13 @@ class Explainer:
         self._formatters = {order: Formatter(order) for order in "<>"}
         self._count = 0
         self._verdict: Optional[Verdict] = None
+        self._reason: Optional[Reason] = None
         self._found: Optional[list[Any]] = None
         self._line: Any = None
         self._ignored: list[str] = []
         self._ignoring: Optional[int] = None  # number of the ignoreregex that matched
         self._attempts = 0
+        self._watch_distinct()
         self._watch()
 
     def explain(
@@ -95,22 +95,27 @@ class Explainer:
     def _packet(self, record: Record, byteorder: str) -> Optional[Explanation]:
         seconds, microseconds, frame = record
         time = seconds + microseconds / 1e6
-        source = source_of(frame)
+        formatter = self._formatters[byteorder]
+        packet: Optional[Packet] = None
+        source = b""
+        problem = ""
+        try:
+            packet = formatter.decode(frame)
+            source = packet.source
+        except PflogError as error:
+            problem = error.reason
         set_time(time)
-        self._verdict = self._found = self._ignoring = None
+        self._verdict = self._reason = self._found = self._ignoring = None
         self._ignored = []
-        problem = self._judge.problem
+        failed = self._judge.problem
         self._attempts = 0
         bans = len(self._judge.bans)
         prevented = self._judge.packet(record, byteorder, time, source, self._count)
         if source != self._source and self._count != self._number:
             return None
-        try:
-            line = self._formatters[byteorder].line(frame)
-        except PflogError as error:
-            line = f"cannot be read: {error.reason}"
-        steps, verdict = self._tell(frame, prevented)
-        if self._judge.problem != problem:
+        line = formatter.text(packet, frame) if packet else f"cannot be read: {problem}"
+        steps, verdict = self._tell(prevented, packet is not None)
+        if self._judge.problem != failed:
             verdict = f"not judged: {self._judge.problem}"
         if len(self._judge.bans) > bans:
             ban = self._judge.bans[-1]
@@ -120,16 +125,28 @@ class Explainer:
 
     # -- watching ----------------------------------------------------------------------
 
+    def _watch_distinct(self) -> None:
+        distinct = self._judge.distinct
+        distinct.hold = 1  # no verdict depends on it, and each packet is told when it comes
+        judge, why = distinct.judge, distinct.why
+
+        def note_verdict(*arguments: Any) -> Verdict:
+            self._verdict = judge(*arguments)
+            return self._verdict
+
+        def note_reason(*arguments: Any) -> Reason:
+            self._reason = why(*arguments)
+            return self._reason
+
+        distinct.judge = note_verdict  # type: ignore[assignment,method-assign]
+        distinct.why = note_reason  # type: ignore[assignment,method-assign]
+
     def _watch(self) -> None:
         """Put our own functions before those of the filter, to note what they return."""
         filter_: Any = self._judge.filter
-        judge, find, ignore = self._judge.distinct.judge, filter_.processLine, filter_.logIgnoreIp
+        find, ignore = filter_.processLine, filter_.logIgnoreIp
         count = filter_.failManager.addFailure
         is_ignored, ignores_line = filter_._inIgnoreIPList, filter_._ignoreLine
-
-        def note_verdict(seconds: float, frame: bytes) -> Verdict:
-            self._verdict = judge(seconds, frame)
-            return self._verdict
 
         def note_found(line: Any, date: Any = None) -> list[Any]:
             self._line = line
@@ -158,7 +175,6 @@ class Explainer:
             self._attempts = count(*arguments)
             return self._attempts
 
-        self._judge.distinct.judge = note_verdict  # type: ignore[method-assign]
         filter_.processLine = note_found
         filter_.logIgnoreIp = note_ignored
         filter_._inIgnoreIPList = note_is_ignored
@@ -167,18 +183,18 @@ class Explainer:
 
     # -- in words ----------------------------------------------------------------------
 
-    def _tell(self, frame: bytes, prevented: Optional[Ban]) -> tuple[list[str], str]:
+    def _tell(self, prevented: Optional[Ban], is_pflog: bool) -> tuple[list[str], str]:
         if prevented is not None:
             since = f"banned since {moment(prevented.time)}"
             return [f"source: {since}"], "prevented: it would not have been logged"
         if self._verdict is None:
+            if not is_pflog:
+                return [], "makes no line: it is no pflog frame"
             return ["bpf: the expression of the backend's option does not match"], "not read"
         distinct = self._judge.distinct
-        steps = [f"distinct={distinct.what}, mode={distinct.mode}: {self._distinct(frame)}"]
+        steps = [f"distinct={distinct.what}, mode={distinct.mode}: {self._distinct()}"]
         if self._verdict is not Verdict.PASS:
             return steps, "makes no line"
-        if self._found is None:
-            return steps, "makes no line: it is no pflog frame"
         steps += self._expressions()
         if not self._found:
             return steps, "not counted"
@@ -192,16 +208,17 @@ class Explainer:
         )
         return steps, "counted"
 
-    def _distinct(self, frame: bytes) -> str:
+    def _distinct(self) -> str:
+        why = f"{self._reason}: {self._reason.words}" if self._reason else "every line"
         if self._verdict is Verdict.PASS:
-            if self._found is None:
-                return "passes what it cannot read"
-            return "new" if self._judge.distinct.what != "none" else "every packet passes"
+            new = "new" if self._judge.distinct.what != "none" else "every packet passes"
+            return f"{new}; {why}"
         if self._verdict is Verdict.REPEAT:
-            return "a repeat: this source asked for it before"
+            return f"a repeat: this source asked for it before; {why}"
         if self._verdict is Verdict.MUTED:
             return "muted: the source was banned a moment ago"
-        return "let be: " + why_let_be(frame)
+        counted = _COUNTED.get(self._reason.rank, "") if self._reason else ""
+        return f"let be; {why}{counted}"
 
     def _expressions(self) -> list[str]:
         filter_: Any = self._judge.filter
@@ -245,20 +262,4 @@ def _beginnings(expression: str) -> list[tuple[int, re.Pattern[str]]]:
     return found
 
 
-_COUNTED = {
-    Rank.AGGRESSIVE: "mode=aggressive counts it, mode=normal does not",
-    Rank.ANY: "only mode=any counts it; honest hosts send such packets, too",
-}
-
-
-def why_let_be(frame: bytes) -> str:
-    """Say why no expression of a jail's mode would count a frame."""
-    packet = read(frame, ALL_DIRECTIONS)
-    header = Header.parse(frame, "<")
-    if packet is not None and packet.rank in _COUNTED and header.direction == _IN:
-        return _COUNTED[packet.rank]
-    if header.direction != _IN:
-        return "it did not come in"
-    if header.action not in (_BLOCK, _SCRUB) and (header.action != _PASS or not header.reason):
-        return "it was not dropped"
-    return "its source cannot be banned, or it is too short to tell"
+_COUNTED = {Rank.AGGRESSIVE: " (mode=aggressive counts it)", Rank.ANY: " (mode=any counts it)"}

@@ -39,6 +39,7 @@ class Family:
         self._bans: dict[Any, int] = {}
         self._banned_by = [ordered[:count] for count in range(len(ordered) + 1)]
         lead.on_failure = self._failure
+        lead.distinct.hold = min(judge.distinct.hold for judge in members)
 
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int

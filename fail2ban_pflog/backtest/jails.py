@@ -34,6 +34,7 @@ from fail2ban.server.ticket import BanTicket, FailTicket
 
 from ..backend import FilterPflog, register
 from ..distinct import Distinct, Verdict
+from ..lines import Item
 
 __all__ = [
     "BanTicket",
@@ -107,10 +108,10 @@ class ConfigurationError(Exception):
     """A configuration, jail or setting that cannot be used; the message says why."""
 
 
-class EveryPacket(Distinct):
+class EveryPacket(Distinct[Item]):
     """What a jail that reads text is given: each packet's line, whatever it may count."""
 
-    def judge(self, seconds: float, frame: bytes) -> Verdict:  # noqa: ARG002 -- it overrides
+    def judge(self, *_: Any) -> Verdict:
         """Let it pass."""
         self.passed += 1
         return Verdict.PASS

@@ -27,13 +27,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..blame import begins_with_address
 from ..errors import PflogError
-from ..formatter import Formatter
-from ..header import AF_INET
 from ..lines import EARLIEST
+from ..packet import NONE, Packet
 from ..savefile import Record
-from ..scan import read
-from .blame import begins_with_address
 from .jails import (
     BanTicket,
     EveryPacket,
@@ -46,15 +44,13 @@ from .jails import (
     set_time,
 )
 
-__all__ = ["Ban", "Close", "Judge", "port_of", "source_of"]
+__all__ = ["Ban", "Close", "Judge"]
 
 MAX_TRACKED = 65_536
 """Sources whose ports and highest count are kept; those unseen for longest go first."""
 
 MAX_PORTS = 1024
 """Different ports told of one ban; a jail counts far fewer."""
-
-ALL_DIRECTIONS = frozenset(range(256))
 
 CLEAN_EVERY = 5.0
 """Seconds after which a server cleans its failure counters up."""
@@ -133,7 +129,7 @@ class Judge:
     jail: from ``Configuration.load``.
     ports, lines: whether bans are to hold these.
 
-    maxretry: the jail's.
+    maxretry: the jail's.  lead: itself, see ``run.Feed``.
     prevented: how many packets would not have been logged.
     bans: in the order in which they began.
     on_failure: called with each failure's ticket and the count that it made.
@@ -141,7 +137,10 @@ class Judge:
 
     def __init__(self, jail: Any, ports: bool = True, lines: bool = True) -> None:
         self.jail = jail
+        self.lead = self
         self.filter = filter_of(jail)
+        self.filter.hold_packets()
+        self.filter.mute = 0.0  # here the firewall catches up at once
         self.maxretry = int(self.filter.getMaxRetry())
         self.prevented = 0
         self.bans: list[Ban] = []
@@ -152,14 +151,15 @@ class Judge:
         if not lines:
             self.filter.failManager.maxMatches = 0
         self.distinct = self.filter.lines.distinct
-        self._line = self.filter.lines.line
+        self._take = self.filter.lines.take
         self._matches = self.filter.matches
         self._count = self.filter.processLineAndAdd
         self._observer = observer() if jail.getBanTimeExtra("increment") else None
         self._banned: dict[Any, tuple[Ban, Any]] = {}  # key -> ban, and fail2ban's name of it
         self._networks: set[tuple[int, int]] = set()  # (bytes of an address, prefix length)
         self._tracked: OrderedDict[str, _Tracked] = OrderedDict()
-        self._frame, self._number = b"", 0
+        self._packet: Optional[Packet] = None
+        self._number = 0
         self._next_clean = -math.inf
         forgets = self._observer is not None and jail.database is not None
         self._next_purge = -math.inf if forgets else math.inf
@@ -190,14 +190,16 @@ class Judge:
 
     def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
         """Whether whom the filter blames for a packet is its source; None: it blames nobody."""
+        formatter = self.filter.lines.formatters[byteorder]
         try:
-            line = Formatter(byteorder).line(record[2])
+            packet = formatter.decode(record[2])
         except PflogError:
             return None
+        line = formatter.text(packet, record[2])
         time = record[0] + record[1] / 1e6
         found = self.filter.processLine(("", "", " " + line), time or EARLIEST)
         blamed = {self._address_key(failure[1]) for failure in found}
-        source = source_of(record[2])
+        source = packet.source
         networks = {
             _network(source, length) for size, length in self._networks if size == len(source)
         }
@@ -232,7 +234,7 @@ class Judge:
 
         number: of the packet in the captures, from 1.
         time: of the packet, to which fail2ban's clock was set.
-        source: of the packet, from ``source_of``.
+        source: of the packet, 4 or 16 bytes; empty where there is none.
         """
         if self._matches is not None and not self._matches(record[2]):
             return None
@@ -245,10 +247,10 @@ class Judge:
             self._lift(banned)
         if time >= self._next_clean:
             self._clean(time)
-        line = self._line(record, byteorder)
-        if line is not None:
-            self._frame, self._number = record[2], number
-            self._count(line.parts, line.time)
+        self._number = number
+        for parts, when, packet in self._take(record, byteorder):
+            self._packet = packet
+            self._count(parts, when)
         return None
 
     # -- what fail2ban's threads would do ----------------------------------------------
@@ -271,9 +273,9 @@ class Judge:
         if not observed:
             if attempts == 1:  # fail2ban has forgotten what came before
                 tracked.first, tracked.ports = time, {}
-            if self._ports:
-                port = port_of(self._frame)
-                if port is not None and len(tracked.ports) < MAX_PORTS:
+            if self._ports and self._packet is not None and len(tracked.ports) < MAX_PORTS:
+                port = self._packet.dport
+                if port != NONE:
                     tracked.ports[port] = None
         if self.on_failure is not None:
             self.on_failure(ticket, attempts)
@@ -387,30 +389,3 @@ def _remember_strangers(filter_: Any) -> None:
 def _network(address: bytes, length: int) -> tuple[int, int, int]:
     bits = 8 * len(address)
     return bits, length, int.from_bytes(address, "big") >> (bits - length)
-
-
-def source_of(frame: bytes) -> bytes:
-    """The source address of a frame, 4 or 16 bytes; empty where there is none."""
-    if len(frame) < 48:
-        return b""
-    at = (frame[0] + 3) & ~3
-    return frame[at + 12 : at + 16] if frame[1] == AF_INET else frame[at + 8 : at + 24]
-
-
-def port_of(frame: bytes) -> Optional[int]:
-    """The destination port of a frame; None where there is none."""
-    at = (frame[0] + 3) & ~3
-    if (
-        frame[1] == AF_INET
-        and len(frame) >= at + 24
-        and frame[at] == _PLAIN
-        and frame[at + 9] in _WITH_PORTS
-        and not (frame[at + 6] & 0x1F or frame[at + 7])  # no later fragment
-    ):
-        return frame[at + 22] << 8 | frame[at + 23]
-    packet = read(frame, ALL_DIRECTIONS)
-    return None if packet is None or not packet.port else int.from_bytes(packet.port, "big")
-
-
-_PLAIN = 0x45  # IPv4 without options
-_WITH_PORTS = (6, 17)

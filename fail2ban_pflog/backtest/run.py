@@ -13,13 +13,14 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Protocol, Union
 
+from ..errors import PflogError
+from ..packet import Packet
 from ..savefile import Record
-from ..scan import INBOUND
 from .captures import Batch, Captures
 from .jails import ConfigurationError, logged_errors, set_time
-from .judge import Ban, Close, Judge, source_of
+from .judge import Ban, Close, Judge
+from .share import share
 from .survey import Census, Survey
-from .waiting import Sample, Waiting
 
 __all__ = ["Result", "Run", "Trust"]
 
@@ -102,7 +103,12 @@ class Result(NamedTuple):
 
 
 class Feed(Protocol):
-    """What takes packets: a judge, or some that are judged as one."""
+    """What takes packets: a judge, or some that are judged as one.
+
+    lead: the judge that counts.
+    """
+
+    lead: Judge
 
     def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
         """As ``Judge.blames_source``."""
@@ -118,7 +124,6 @@ class Run:
 
     feeds: what feeds the judges, where they do not do it themselves.
     survey: whether to gather what the plots need.
-    close: whether the sources that came close are wanted.
     packets: how many were read so far.
     """
 
@@ -127,7 +132,6 @@ class Run:
         judges: Sequence[Judge],
         feeds: Optional[Sequence[Feed]] = None,
         survey: bool = False,
-        close: bool = True,
     ) -> None:
         self.judges = judges
         self._feeds: Sequence[Feed] = feeds or judges
@@ -136,12 +140,8 @@ class Run:
         self._census = Census()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0
-        fewest = min(judge.maxretry for judge in judges)
-        enough = (fewest + 1) // 2 if close else fewest
-        everything = any(
-            judge.needs_all or judge.distinct.directions != INBOUND for judge in judges
-        )
-        self._waiting = None if everything or enough < 2 else Waiting(judges, enough)
+        leads = [feed.lead for feed in self._feeds if feed.lead not in judges]
+        self._formatters = share([*judges, *leads])
 
     def read(self, captures: Captures, report: Callable[[int], None] = lambda _: None) -> None:
         """Judge all packets.
@@ -162,11 +162,10 @@ class Run:
                 report(self.packets)
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
-        count = self._census.add
+        count, decode = self._census.add, self._formatters[byteorder].decode
         number = self.packets
         lowest, end = math.inf, self._end
         surveyed = self._surveys[0] is not None
-        waiting = self._waiting
         try:
             for record in records:
                 number += 1
@@ -175,50 +174,37 @@ class Run:
                     lowest = time
                 if time > end:
                     end = time
-                source = source_of(record[2])
+                packet: Optional[Packet] = None
+                source = b""
+                with contextlib.suppress(PflogError):
+                    packet = decode(record[2])
+                    source = packet.source
                 count(source)
-                sample = Sample(record, byteorder, time, number)
-                samples: Sequence[Sample] = (sample,)
-                if waiting is not None:
-                    samples = waiting.take(sample, source)
-                prevented = self._judge(samples) if samples else ()
-                if surveyed:
-                    self._survey(sample, source, prevented)
+                set_time(time)
+                prevented = [
+                    feed.packet(record, byteorder, time, source, number) is not None
+                    for feed in self._feeds
+                ]
+                if surveyed and packet is not None:
+                    self._survey(time, record[2], packet, prevented)
         finally:  # also when Ctrl-C was pressed
             self.packets = number
             self._begin, self._end = min(self._begin, lowest), end
-        if waiting is not None:
-            for samples in waiting.forget(lowest):
-                self._judge(samples)
 
-    def _judge(self, samples: Sequence[Sample]) -> Sequence[bool]:
-        """Feed packets; returns which of the feeds prevent the last one."""
-        prevented: Sequence[bool] = ()
-        for record, byteorder, time, number in samples:
-            source = source_of(record[2])
-            set_time(time)
-            prevented = [
-                feed.packet(record, byteorder, time, source, number) is not None
-                for feed in self._feeds
-            ]
-        return prevented
-
-    def _survey(self, sample: Sample, source: bytes, prevented: Sequence[bool]) -> None:
-        for index, survey in enumerate(self._surveys):
+    def _survey(self, time: float, frame: bytes, packet: Packet, prevented: Sequence[bool]) -> None:
+        for survey, banned in zip(self._surveys, prevented):
             if survey is not None:
-                banned = bool(prevented) and prevented[index]
-                survey.packet(sample.time, sample.record[2], source, banned)
+                survey.packet(time, frame, packet, banned)
 
     def _sample(self, batches: Sequence[Batch]) -> None:
-        """Look whether the filters blame the source: or else no packet may wait."""
+        """Look whether the filters blame the source: or else nobody waits, nor is judged as one."""
         some = [(record, order) for order, records in batches for record in records][:SAMPLED]
-        if self._waiting is None and self._feeds is self.judges:
-            return
         for feed in self._feeds:
             shown = {feed.blames_source(*each) for each in some}
             if True not in shown or False in shown:
-                self._waiting = None
                 self._feeds = self.judges
+                for judge in self.judges:
+                    judge.distinct.hold = 1
                 return
 
     @property

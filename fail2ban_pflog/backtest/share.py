@@ -8,51 +8,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from .. import distinct
-from ..errors import PflogError
 from ..formatter import Formatter
-from ..scan import read
+from ..packet import Packet
 from ..stamps import Stamps
 from .judge import Judge
 
-__all__ = ["share"]
+__all__ = ["Once", "share"]
 
 
-class _Formatter:
-    """Makes a frame's line once, however many jails ask for it."""
+class Once(Formatter):
+    """Decodes and prints a frame once, however many jails ask for it."""
 
     def __init__(self, byteorder: str) -> None:
-        self._make = Formatter(byteorder).line
-        self._frame = b""
+        super().__init__(byteorder)
+        self._decode, self.decode = self.decode, self._decoded
+        self._frame: Optional[bytes] = None
+        self._packet: Optional[Packet] = None
+        self._printed: Optional[Packet] = None
         self._line = ""
-        self._error: Optional[PflogError] = None
 
-    def line(self, frame: bytes) -> str:
-        if frame is not self._frame:
-            self._frame, self._error = frame, None
-            try:
-                self._line = self._make(frame)
-            except PflogError as error:
-                self._error = error
-        if self._error is not None:
-            raise self._error
-        return self._line
-
-
-class _Read:
-    """Reads a frame once for all distinct tables that want the same directions."""
-
-    def __init__(self, read: Callable[..., Any]) -> None:
-        self._read = read
-        self._frame = b""
-        self._wanted: Any = None
-        self._packet: Any = None
-
-    def __call__(self, frame: bytes, wanted: frozenset[int]) -> Any:
-        if frame is not self._frame or wanted is not self._wanted:
-            self._frame, self._wanted = frame, wanted
-            self._packet = self._read(frame, wanted)
+    def _decoded(self, frame: bytes) -> Packet:
+        if frame is not self._frame or self._packet is None:
+            self._packet = None
+            self._frame, self._packet = frame, self._decode(frame)
         return self._packet
+
+    def text(self, packet: Packet, frame: bytes, length: Optional[int] = None) -> str:
+        """As Formatter's."""
+        if packet is not self._printed:
+            self._printed, self._line = packet, super().text(packet, frame, length)
+        return self._line
 
 
 class _Match:
@@ -70,19 +55,19 @@ class _Match:
         return self._found
 
 
-def share(judges: Iterable[Judge]) -> None:
-    """Let judges do once per packet what they have in common: its line, and what matches."""
-    setattr(distinct, "read", _Read(read))  # noqa: B010 -- it is the table's own name
-    formatters = {order: _Formatter(order) for order in "<>"}
+def share(judges: Iterable[Judge]) -> dict[str, Once]:
+    """Let judges do once per packet what they have in common: its line, and what matches.
+
+    Returns what makes the lines, by byte order.
+    """
+    formatters = {order: Once(order) for order in "<>"}
     stamps = Stamps()
-    wanted: dict[frozenset[int], frozenset[int]] = {}
     matches: dict[Any, _Match] = {}
+    judges = list(judges)
     for judge in judges:
         filter_: Any = judge.filter
         filter_.lines.formatters = formatters
         filter_.lines.stamps = stamps
-        directions = judge.distinct.directions
-        judge.distinct.directions = wanted.setdefault(directions, directions)
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),
@@ -92,8 +77,9 @@ def share(judges: Iterable[Judge]) -> None:
             tuple(map(str, filter_.getIgnoreIP())),
         )
         # A filter that joins several lines depends on those it was given before.
-        if filter_.getMaxLines() > 1 or "(?P<mlfid>" in str(expressions):
+        if len(judges) == 1 or filter_.getMaxLines() > 1 or "(?P<mlfid>" in str(expressions):
             continue
         if expressions not in matches:
             matches[expressions] = _Match(filter_.processLine)
         filter_.processLine = matches[expressions]
+    return formatters

@@ -6,7 +6,8 @@ import math
 from hashlib import blake2b
 from ipaddress import ip_address
 
-from ..scan import MODES, read
+from ..packet import NONE, Packet
+from ..scan import MODES, reason
 
 __all__ = ["MAX_TOLD_APART", "Census", "Survey", "Timeline"]
 
@@ -96,21 +97,21 @@ class Survey:
         self._highest = MODES[mode]
         self.packets = Timeline()
         self.prevented = Timeline()
-        self._ports: dict[bytes, set[bytes]] = {}
+        self._ports: dict[bytes, set[int]] = {}
 
-    def packet(self, time: float, frame: bytes, source: bytes, prevented: bool) -> None:
+    def packet(self, time: float, frame: bytes, packet: Packet, prevented: bool) -> None:
         """Take one packet."""
         (self.prevented if prevented else self.packets).add(time)
-        packet = read(frame)
-        if packet is None or packet.rank > self._highest or not packet.port:
+        if packet.dport == NONE or reason(packet, frame).rank > self._highest:
             return
+        source = packet.source
         ports = self._ports.get(source)
         if ports is None:
             if len(self._ports) >= MAX_SURVEYED:
                 return
             ports = self._ports[source] = set()
         if len(ports) < MAX_PORTS:
-            ports.add(packet.port)
+            ports.add(packet.dport)
 
     @property
     def ports(self) -> dict[str, int]:

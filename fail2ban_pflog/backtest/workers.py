@@ -17,11 +17,10 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Callable
 
 from .captures import Captures, is_stream, sizes
-from .family import Family, families
+from .family import families
 from .jails import Configuration, ConfigurationError, quiet
 from .judge import Judge
 from .run import Result, Run, Trust
-from .share import share
 from .sweep import Judged, Outcome, Sweep
 from .terminal import Progress
 
@@ -39,8 +38,7 @@ def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judge
         for each in sweep.settings
     ]
     feeds = families(configuration, sweep.jail, sweep.settings, judges)
-    run = Run(judges, feeds, close=False)
-    share([*judges, *(feed.lead for feed in feeds if isinstance(feed, Family))])
+    run = Run(judges, feeds)
     captures = Captures(sweep.captures, tell, sweep.sizes)
     interrupted = False
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .jails import FailRegex
+from fail2ban.server.failregex import FailRegex
 
 __all__ = ["begins_with_address"]
 

@@ -5,9 +5,9 @@ serves TCP 22, 25, 80 and 443; nftables drops the rest and hands what it drops t
 Exactly these packets are captured, get FreeBSD's pflog header, and are written as ``labels``
 tells, with labels that tell what each address did.
 
-Needs root, and nmap masscan zmap hping3 mtr-tiny traceroute iputils-tracepath nftables
-conntrack tcpdump iproute2 ethtool.  All traffic stays within the namespaces; they are removed at
-the end, whatever happens.  It takes about two minutes.
+Needs root, and the programs that ``actors.TOOLS`` names (scripts/setup lab).  All traffic
+stays within the namespaces; they are removed at the end, whatever happens.  It takes about
+two minutes.
 
     python -m lab.lab FOLDER      (make lab: tests/data/lab)
 """
@@ -27,25 +27,29 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from . import labels
+from .actors import ACTORS, HOST, HOST6, HOSTS, TOOLS
+from .actors import host as one_of_hosts
 from .labels import Dropped, Label, source_of
 
-HOST, HOST6 = "10.99.0.2", "fd99::2"
 PREFIX = "pflab"
 GROUP = 5
 TIME_LIMIT = 100.0
 """Seconds; who is not done by then is ended."""
 
-PACKETS_KEPT = 120
+PACKETS_KEPT = 80
 """Per source: nothing is learnt from the ten thousandth packet of a scan."""
 
 STRETCHED = 360.0
 """Seconds between two probes of the slow scan, which is sent faster and dated apart."""
 
-TOOLS = ("nmap", "masscan", "zmap", "hping3", "mtr", "traceroute", "tracepath", "nft", "conntrack",
-         "tcpdump", "ethtool", "ip")  # fmt: skip
+HOST_SETTINGS = (
+    "net.netfilter.nf_conntrack_tcp_loose=0 net.netfilter.nf_conntrack_udp_timeout=2"
+    " 'net.ipv4.ip_local_port_range=1024 65535'"
+)
+"""A connection whose state is gone is none; answers are late soon; ports as OpenBSD picks."""
 
 RULES = f"""
 table inet filter {{
@@ -63,121 +67,6 @@ table inet filter {{
     }}
 }}
 """
-
-
-class Actor(NamedTuple):
-    """One host.  command: for a shell in its namespace; {host} and {host6} are filled in."""
-
-    address: str
-    kind: str
-    what: str
-    command: str
-
-
-def nmap(last: int, options: str, kind: str = "scanner", address: str = "") -> Actor:
-    """Make a scanner 203.0.113.LAST, or ADDRESS, that runs nmap."""
-    target = "-6 {host6}" if ":" in address else "{host}"
-    command = f"nmap -n -Pn --max-retries 1 {options} {target}"
-    return Actor(address or f"203.0.113.{last}", kind, f"nmap {options}", command)
-
-
-def part(last: int, what: str, *arguments: object, kind: str = "bystander") -> Actor:
-    """Make a bystander that parts.py plays."""
-    played = " ".join(map(str, arguments))
-    command = f"{sys.executable} {Path(__file__).with_name('parts.py')} {played}"
-    return Actor(f"198.51.100.{last}", kind, what, command)
-
-
-ACTORS = (
-    nmap(10, "-sS -F -T4"),
-    nmap(11, "-sS -F -T5"),
-    nmap(12, "-sS -F -T3"),
-    nmap(13, "-sS --top-ports 60 -T2"),
-    nmap(14, "-sT -F -T4"),
-    nmap(15, "-sN -F -T4"),
-    nmap(16, "-sF -F -T4"),
-    nmap(17, "-sX -F -T4"),
-    nmap(18, "-sM -F -T4", "scanner of ACK type"),
-    nmap(19, "-sA -F -T4", "scanner of ACK type"),
-    nmap(20, "-sW --top-ports 20 -T4", "scanner of ACK type"),
-    nmap(21, "-sU --top-ports 20 -T4"),
-    nmap(22, "-sU --top-ports 100 -T4"),
-    nmap(23, "-sU -g 53 --top-ports 20 -T4"),
-    nmap(24, "-sY -F -T4"),
-    nmap(25, "-sZ -F -T4", "scanner of ACK type"),
-    nmap(26, "-sO -T4 --host-timeout 60s", "scanner of ACK type"),
-    nmap(27, "-sS -f -F -T4"),
-    nmap(28, "-sS -g 53 -F -T4"),
-    nmap(29, "-sS --scanflags SYNACK -F -T4", "scanner of ACK type"),
-    nmap(30, "-sS --scanflags URGACKPSHRSTSYNFIN -F -T4", "scanner of ACK type"),
-    nmap(31, "-sS --scanflags SYNFIN -F -T4"),
-    nmap(32, "-sS --scanflags PSH -F -T4"),
-    nmap(33, "-sS --top-ports 20 -T4 -D 203.0.113.201,203.0.113.202,ME"),
-    nmap(34, "-sA -g 53 --top-ports 60 -T4", "scanner of ACK type"),
-    nmap(35, "-sS --badsum -F -T4"),
-    nmap(36, "-sS -p 30000-30040 -T4"),
-    nmap(0, "-sS -F -T4", address="2001:db8:6::10"),
-    nmap(0, "-sU --top-ports 40 -T4", address="2001:db8:6::11"),
-    nmap(0, "-sA -F -T4", "scanner of ACK type", address="2001:db8:6::12"),
-    nmap(0, "-sT --top-ports 40 -T4", address="2001:db8:6::13"),
-    nmap(40, "-sS --top-ports 40 -T4", "slow scanner"),
-    Actor("203.0.113.50", "scanner", "masscan -p1-120 --rate 60",
-          "masscan -p1-120 --rate 60 --wait 1 --interface eth0 --adapter-ip 203.0.113.50"
-          " --router-mac {mac} {host}"),
-    Actor("203.0.113.51", "scanner", "zmap, 20 ports one after the other",
-          "for p in 21 23 110 111 135 139 143 445 993 995 1433 1723 3306 3389 5432 5900 6379 8000"
-          " 8080 9200; do zmap -q -b /dev/null -B 1M -c 0 -G {mac} -i eth0 -S 203.0.113.51"
-          " -p $p {host}/32 -o /dev/null; done"),
-    Actor("203.0.113.52", "scanner", "hping3 --scan 1-100 -S", "hping3 --scan 1-100 -S {host}"),
-    Actor("203.0.113.53", "scanner of ACK type", "hping3 -A -p ++1",
-          "hping3 -A -p ++1 -i u50000 -c 60 {host}"),
-    Actor("203.0.113.54", "scanner", "hping3 -F -p ++1", "hping3 -F -p ++1 -i u50000 -c 60 {host}"),
-    Actor("203.0.113.55", "scanner", "hping3 -2 -p ++1", "hping3 -2 -p ++1 -i u50000 -c 60 {host}"),
-    Actor("203.0.113.56", "scanner", "bash, connect() to 40 ports",
-          "for p in $(seq 8000 8039); do timeout 1 bash -c"
-          " \"echo >/dev/tcp/{host}/$p\"& done; wait"),
-    Actor("198.51.100.10", "traceroute", "traceroute", "traceroute -n -m 64 -q 3 -w 1 {host}"),
-    Actor("198.51.100.11", "traceroute", "traceroute -T -p 8080",
-          "traceroute -n -T -p 8080 -w 1 {host}"),
-    Actor("198.51.100.12", "traceroute", "traceroute -I", "traceroute -n -I -w 1 {host}"),
-    Actor("198.51.100.13", "traceroute", "mtr -u", "mtr -n -u -r -c 30 -i 0.2 -m 3 {host}"),
-    Actor("198.51.100.14", "traceroute", "mtr -T -P 8080",
-          "mtr -n -T -P 8080 -r -c 20 -i 0.2 -m 3 {host}"),
-    Actor("198.51.100.15", "traceroute", "tracepath", "tracepath -n -m 12 {host}"),
-    Actor("2001:db8:7::16", "traceroute", "traceroute -6", "traceroute -n -6 -w 1 {host6}"),
-    Actor("2001:db8:7::17", "traceroute", "tracepath -6", "tracepath -n -6 -m 12 {host6}"),
-    Actor("198.51.100.18", "bystander", "ping, 100 times", "ping -n -q -i 0.05 -c 100 {host}"),
-    Actor("198.51.100.19", "bystander", "a web server that was sent SYNs with this host's address",
-          "python3 -m http.server --bind 198.51.100.19 80"),
-    Actor("198.51.100.20", "its attacker",
-          "hping3 -S with this host's address to 198.51.100.19, ports 80 and 81",
-          "sleep 4; hping3 -S -a {host} -p 80 -i u20000 -c 150 198.51.100.19;"
-          " hping3 -S -a {host} -p 81 -i u20000 -c 150 198.51.100.19"),
-    part(30, "browser whose state is gone: late data and FIN to 80 and 443",
-         "client", 80, 443, 80, 443),
-    part(31, "mail client without TCP timestamps: late data and FIN to 25, 80, 443",
-         "client", "--no-timestamps", 25, 80, 443),
-    part(32, "client that resets its connections late", "client", "--reset", 22, 25, 80, 443),
-    part(33, "client that retries closed ports 8443 and 993", "retry", 8443, 993),
-    part(34, "mail client that tries 993 143 995 110 587 465", "retry", 993, 143, 995, 110, 587,
-         465, kind="debatable"),
-    part(35, "monitor that checks 9 closed ports", "retry", 21, 110, 143, 587, 993, 995, 3306,
-         5432, 8080, kind="debatable"),
-    part(40, "resolver, 30 late answers", "answer", 53),
-    part(41, "time server, 30 late answers", "answer", 123),
-    part(42, "QUIC server, 30 late answers", "answer", 443),
-    part(43, "STUN server, 30 late answers", "answer", 3478),
-    part(44, "game server, 30 late answers", "answer", 27015),
-    part(45, "server on a port of its own, 30 late answers", "answer", 40123),
-    part(46, "web server this host is a client of, 20 late data and FIN", "serve", 443),
-    part(47, "server on port 9443 this host is a client of, 20 late data and FIN", "serve", 9443),
-    part(50, "FTP server, active data connections to 20 ports", "ftp"),
-    part(51, "telephone: media from and to high ports", "media"),
-    part(52, "peer: one port to 20 high ports (ICE)", "peer"),
-    part(53, "neighbour: broadcasts and multicasts to 14 ports", "chatter")._replace(
-        address="10.99.0.30"
-    ),
-)  # fmt: skip
 
 
 def run(command: str) -> None:
@@ -216,7 +105,9 @@ def network() -> Iterator[None]:
         run(f"ip netns add {PREFIX}-wire")
         run(f"ip -n {PREFIX}-wire link add br0 type bridge mcast_snooping 0")
         run(f"ip -n {PREFIX}-wire link set br0 up")
-        plug(f"{PREFIX}-host", 0, f"{HOST}/24", f"{HOST6}/64")
+        others = [f"{one_of_hosts(number)}/24" for number in range(HOSTS)]
+        others += [f"{one_of_hosts(number, six=True)}/64" for number in range(HOSTS)]
+        plug(f"{PREFIX}-host", 0, f"{HOST}/24", f"{HOST6}/64", *others)
         for index, actor in enumerate(ACTORS, 1):
             length = 64 if ":" in actor.address else 24
             plug(f"{PREFIX}-{index}", index, f"{actor.address}/{length}")
@@ -240,11 +131,14 @@ def remove() -> None:
             subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
-def play(capture: Path) -> None:
-    """Run everything at once; whoever talks to the host is captured as nftables drops it."""
+def play(capture: Path, work: Path) -> None:
+    """Run everything at once; whoever talks to the host is captured as nftables drops it.
+
+    work: a folder for what the programs need.
+    """
     host = f"{PREFIX}-host"
     subprocess.run(within(host, "nft -f -"), input=RULES, text=True, check=True)
-    run(f"ip netns exec {host} sysctl -qw net.netfilter.nf_conntrack_tcp_loose=0")
+    run(f"ip netns exec {host} sysctl -qw {HOST_SETTINGS}")
     link = subprocess.run(
         ["ip", "-n", host, "-json", "link", "show", "eth0"],
         capture_output=True, text=True, check=True,
@@ -259,11 +153,13 @@ def play(capture: Path) -> None:
         within(host, f"exec tcpdump -q -U -i nflog:{GROUP} -w {capture}"), **quiet
     )
     parts = f"{sys.executable} {Path(__file__).with_name('parts.py')}"
-    subprocess.Popen(within(host, f"exec {parts} host"), **quiet)
+    subprocess.Popen(within(host, f"exec {parts} host {work}"), **quiet)
     time.sleep(1)
     actors = []
     for index, actor in enumerate(ACTORS, 1):
-        command = actor.command.format(host=HOST, host6=HOST6, mac=mac)
+        config = work / f"config-{index}"
+        config.write_text(actor.config.replace("{config}", str(config)), "latin-1")
+        command = actor.command.format(host=HOST, host6=HOST6, mac=mac, config=config, work=work)
         actors.append(subprocess.Popen(within(f"{PREFIX}-{index}", command), **quiet))
     end = time.monotonic() + TIME_LIMIT
     for process in actors:
@@ -319,7 +215,7 @@ def write(folder: Path, capture: Path) -> None:
 def _others(source: str) -> Label:
     if source.startswith("203.0.113.20"):
         return Label("decoy", "nmap -D: a forged source, which nobody can tell from its scanner")
-    if source in (HOST, HOST6):
+    if source in (HOST, HOST6) or source.startswith(("10.99.0.1", "fd99::1")):
         return Label("bystander", "the protected host itself, outbound")
     return Label("bystander", "neighbour discovery, multicast listeners")
 
@@ -335,7 +231,7 @@ def main() -> None:
         os.chmod(work, 0o777)  # tcpdump writes as a user of its own
         capture = Path(work) / "nflog.pcap"
         with network():
-            play(capture)
+            play(capture, Path(work))
         write(folder, capture)
     print((folder / "lab.labels.json").read_text())
 

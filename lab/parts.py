@@ -16,35 +16,65 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 HOST = "10.99.0.2"
+HOSTS = [f"10.99.0.{number}" for number in range(100, 130)]
+HOSTS_6 = [f"fd99::{number:x}" for number in range(0x100, 0x100 + 30)]
 ME = "0.0.0.0"
 
 FORGET_AT = (8.0, 20.0)
 """Seconds after the host's start at which it forgets all states."""
 
-QUERIES, SESSIONS = 30, 20
+QUERIES, MANY_QUERIES, SESSIONS, TRANSFERS = 30, 100, 20, 25
 UDP_SERVERS = {40: 53, 41: 123, 42: 443, 43: 3478, 44: 27015, 45: 40123}
-TCP_SERVERS = {46: 443, 47: 9443}
+ASKED_MUCH = {65: 7777, 66: 1234, 67: 30120}
+TCP_SERVERS = {"198.51.100.46": 443, "198.51.100.47": 9443, "2001:db8:7::78": 443,
+               "2001:db8:7::79": 9443}  # fmt: skip
+TIME_SERVER = "198.51.100.64"
+TIME_QUESTION = b"\x23" + bytes(47)
+
+RESOLVERS = {53: 60, 5335: 61, 5353: 62, 8443: 63}
+"""Port -> the resolver that answers there; each is asked about a zone of its own."""
+
+UNBOUND = """server:
+    interface: 127.0.0.1
+    port: 10053
+    username: ""
+    chroot: ""
+    directory: "{work}"
+    pidfile: "{work}/unbound.pid"
+    use-syslog: no
+    do-daemonize: no
+    do-not-query-localhost: no
+    outgoing-port-permit: 1024-65535
+    module-config: iterator
+remote-control:
+    control-enable: no
+"""
+ZONE = 'forward-zone:\n    name: "z{port}."\n    forward-addr: 198.51.100.{last}@{port}\n'
 
 
-def host() -> None:
-    """Serve, ask, forget."""
+def host(work: str) -> None:
+    """Serve, ask, forget.  work: a folder for what programs need."""
     begin = time.monotonic()
     for port in (22, 25, 80, 443):
         threading.Thread(target=_listen, args=(port,), daemon=True).start()
+    resolver = Path(work, "unbound.conf")
+    zones = "".join(ZONE.format(port=port, last=last) for port, last in RESOLVERS.items())
+    resolver.write_text(UNBOUND.format(work=work) + zones)
+    _run("unbound", "-c", str(resolver))
+    Path(work, "file").write_bytes(bytes(2000))
     time.sleep(4)
-    asked = [
-        _ask(f"198.51.100.{last}", port)
-        for last, port in UDP_SERVERS.items()
-        for _ in range(QUERIES)
-    ]
+    asked = _ask_all()
     sessions = []
-    for last, port in TCP_SERVERS.items():
+    for address, port in TCP_SERVERS.items():
         for _ in range(SESSIONS):
             with contextlib.suppress(OSError):
-                sessions.append(socket.create_connection((f"198.51.100.{last}", port), 2))
+                sessions.append(socket.create_connection((address, port), 2))
+    threading.Thread(target=_ask_servers_that_stall, args=(begin, asked), daemon=True).start()
+    _transfer()
     for when in FORGET_AT:
         time.sleep(max(0, begin + when - time.monotonic()))
         subprocess.run(["conntrack", "-F"], capture_output=True, check=True)
@@ -52,14 +82,56 @@ def host() -> None:
     del asked, sessions
 
 
-def _ask(address: str, port: int) -> socket.socket:
+def _run(*command: str) -> None:
+    quiet: dict[str, Any] = {
+        "stdin": subprocess.DEVNULL,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+    }
+    subprocess.Popen(command, **quiet)
+
+
+def _ask_all() -> list[socket.socket]:
+    several = [(last, port, QUERIES) for last, port in UDP_SERVERS.items()]
+    several += [(last, port, MANY_QUERIES) for last, port in ASKED_MUCH.items()]
+    return [_ask(f"198.51.100.{last}", port) for last, port, count in several for _ in range(count)]
+
+
+def _ask_servers_that_stall(begin: float, asked: list[socket.socket]) -> None:
+    """Ask while they are stopped, see actors.stalled."""
+    time.sleep(max(0, begin + 7.5 - time.monotonic()))
+    for number in range(60):
+        asked.append(_ask(TIME_SERVER, 123, TIME_QUESTION))
+        asked += [
+            _ask("127.0.0.1", 10053, _query(number, f"n{number}", f"z{zone}")) for zone in RESOLVERS
+        ]
+
+
+def _query(number: int, *labels: str) -> bytes:
+    """A DNS question for an address."""
+    name = b"".join(bytes([len(label)]) + label.encode() for label in labels)
+    return struct.pack(">HHHHHH", number, 0x0100, 1, 0, 0, 0) + name + b"\0\0\1\0\1"
+
+
+def _transfer() -> None:
+    """Fetch files over TFTP, and over FTP whose data connections the server opens."""
+    for number in range(TRANSFERS):
+        for last in (70, 71):
+            _run("curl", "-s", "--max-time", "12", "--ftp-port", "-", f"ftp://198.51.100.{last}/")
+        _run("curl", "-s", "--max-time", "12", "tftp://198.51.100.68/file")
+        time.sleep(0.05 + number % 2 * 0.1)
+
+
+def _ask(address: str, port: int, question: bytes = b"question") -> socket.socket:
     asking = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    asking.sendto(b"question", (address, port))
+    asking.sendto(question, (address, port))
     return asking
 
 
 def _listen(port: int) -> None:
-    listener = socket.create_server((ME, port), backlog=50)
+    listener = socket.create_server(
+        ("::", port), family=socket.AF_INET6, backlog=100, dualstack_ipv6=True
+    )
     held = []
     while True:
         held.append(listener.accept())
@@ -82,6 +154,34 @@ def client(*arguments: str) -> None:
     time.sleep(30)
 
 
+def many(*arguments: str) -> None:
+    """The same with a connection to each of the hosts, which then are kept alive."""
+    if "--windows" in arguments:
+        settings = ("net.ipv4.tcp_timestamps=0", "net.ipv4.ip_default_ttl=128",
+                    "net.ipv6.conf.all.hop_limit=128",
+                    "net.ipv4.ip_local_port_range=49152 65535")  # fmt: skip
+        subprocess.run(["sysctl", "-qw", *settings], check=True)
+    (port,) = (int(word) for word in arguments if word.isdigit())
+    time.sleep(3)
+    sessions = []
+    for each in HOSTS_6 if "--six" in arguments else HOSTS:
+        session = socket.create_connection((each, port), 3)
+        session.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        session.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 2)
+        session.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 3)
+        sessions.append(session)
+    time.sleep(FORGET_AT[0] + 1)
+    for session in sessions[::2]:  # the others only keep alive
+        with contextlib.suppress(OSError):
+            session.send(b"one more question\r\n")
+            session.close()
+        time.sleep(0.05)
+    time.sleep(20)
+    for session in sessions[1::2]:
+        session.close()
+    time.sleep(10)
+
+
 def retry(*ports: str) -> None:
     """Try closed ports again and again."""
     for _ in range(8):
@@ -97,7 +197,7 @@ def answer(port: str) -> None:
     server.settimeout(FORGET_AT[0])
     askers: list[Any] = []
     with contextlib.suppress(OSError):
-        while len(askers) < QUERIES:
+        while len(askers) < MANY_QUERIES:
             askers.append(server.recvfrom(2000)[1])
     time.sleep(FORGET_AT[0])
     for asker in askers:
@@ -107,7 +207,9 @@ def answer(port: str) -> None:
 
 def serve(port: str) -> None:
     """Send to the host's connections, and close them, when it has forgotten them."""
-    listener = socket.create_server((ME, int(port)), backlog=50)
+    listener = socket.create_server(
+        ("::", int(port)), family=socket.AF_INET6, backlog=50, dualstack_ipv6=True
+    )
     listener.settimeout(FORGET_AT[0])
     sessions: list[socket.socket] = []
     with contextlib.suppress(OSError):
@@ -177,7 +279,7 @@ def chatter() -> None:
                 time.sleep(0.02)
 
 
-PARTS = (host, client, retry, answer, serve, ftp, media, peer, chatter)
+PARTS = (host, client, many, retry, answer, serve, ftp, media, peer, chatter)
 
 if __name__ == "__main__":
     {part.__name__: part for part in PARTS}[sys.argv[1]](*sys.argv[2:])

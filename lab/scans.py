@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from .frames import ACK, FIN, LINUX, MASSCAN, NMAP, PSH, RST, SYN, SYSTEMS, URG, icmp, sctp, tcp
-from .scene import HOSTS, ICMP, SCTP, TCP, Scene, to
+from .scene import HOSTS, ICMP, NOT_FOUND, SCTP, TCP, Scene, to
 
 __all__ = ["STORIES"]
 
@@ -187,7 +187,7 @@ def tcp_sweeps(scene: Scene) -> None:
                     source.syn(port, host)
                     source.pause(0.1)
     for port in (22, 80, 3389, 8291):
-        source = scene.add("sweep of ACK type", f"ACK sweep of {port}", NMAP)
+        source = scene.add(NOT_FOUND, f"ACK sweep of {port}", NMAP)
         for host in range(HOSTS):
             source.send(TCP, tcp(source.own_port(), port, ACK, b"", 0, 1024), host)
             source.pause(0.1)

@@ -11,10 +11,13 @@ from collections.abc import Sequence
 from .frames import ACK, FREEBSD, LINUX, OPENBSD, SYN, WINDOWS, System, ip, tcp, udp
 from .labels import Dropped, Label
 
-__all__ = ["EPHEMERAL", "ESP", "GRE", "HOSTS", "ICMP", "ICMP6", "KINDS", "SCTP", "TCP", "UDP",
-           "Scene", "Source", "to"]  # fmt: skip
+__all__ = ["EPHEMERAL", "ESP", "GRE", "HOSTS", "ICMP", "ICMP6", "KINDS", "NOT_FOUND", "SCTP", "TCP",
+           "UDP", "Scene", "Source", "to"]  # fmt: skip
+
+NOT_FOUND = "sweep of ACK type, documented as not found"
 
 KINDS = {
+    NOT_FOUND: "looks like late packets of a client of many hosts",
     "bystander": "must not be banned",
     "traceroute": "must not be banned",
     "backscatter": "must not be banned: somebody forged this firewall's addresses",

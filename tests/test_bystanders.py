@@ -183,7 +183,10 @@ def score(sources: Iterable[Source], banned: set[str]) -> Score:
     return Score(
         sum(source.honest for source in hit),
         sum("pflog" in source.must_be_banned_by("normal") for source in hit),
-        sum(source.of_ack_type for source in hit),
+        sum(
+            source.of_ack_type and "pflog" in source.must_be_banned_by("aggressive")
+            for source in hit
+        ),
     )
 
 

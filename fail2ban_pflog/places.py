@@ -49,7 +49,8 @@ class Places:
 
     def recall(self, path: str, identity: str) -> Optional[int]:
         """Return what was kept, None where nothing was."""
-        return self._ask(lambda database, mark: database.addLog(self._jail, mark), path, identity)
+        found = self._ask(lambda database, mark: database.addLog(self._jail, mark), path, identity)
+        return None if found is None else int(found)
 
     def keep(self, path: str, identity: str, offset: int, is_new: bool = False) -> bool:
         """Keep a place; False where that could not be done.

@@ -14,7 +14,7 @@ from .sources import NOTICE, Tell
 
 __all__ = ["Health"]
 
-MANY_PACKETS = 10_000
+MANY_PACKETS = 1000
 """Packets of which none counts: a firewall without a single probe among so many is rare."""
 
 MANY_LINES = 100
@@ -48,7 +48,7 @@ class Health:
             if self.warnings.pop("silence", ""):
                 self._tell(NOTICE, "packets are coming again")
         elif self._silence and now - self._heard >= self._silence:
-            self._warn(
+            self.warn(
                 "silence",
                 f"no packet for {int(self._silence)} s: does pf log (`log` in its rules), does "
                 "pflogd run?",
@@ -58,43 +58,45 @@ class Health:
         """Note that nobody listens: that is no silence."""
         self._heard = self._clock()
 
-    def look(self, lines: Lines, matches: int) -> None:
+    def look(self, lines: Lines, left_out: int) -> None:
         """Look whether anything can ever be banned.
 
-        matches: how many packets the expression ``bpf`` took.
+        left_out: how many packets the expression ``bpf`` did not take.
         """
         distinct = lines.distinct
         counts = distinct.passed + distinct.repeats + distinct.muted + distinct.waiting
-        self._judge(
-            "packets",
-            lines.read >= MANY_PACKETS and not counts,
-            f"of {lines.read} packets none counts: is mode={distinct.mode} or direction= of the "
-            "backend what is meant?",
-        )
-        self._judge(
-            "bpf",
-            matches == 0 and lines.read == 0,
-            "the expression bpf= has taken none of the packets so far",
-        )
-        self._judge(
-            "lines",
-            self.lines >= MANY_LINES and not self.found,
-            f"in {self.lines} lines the filter found no failure: do its options (interface, rule, "
-            "direction ...) agree with the backend's and with pf's log?",
-        )
-        self._judge(
-            "ignored",
-            self.found >= MANY_LINES and not self.counted,
-            f"ignoreip, ignorecommand or ignoreself took all {self.found} failures",
-        )
-
-    def _judge(self, kind: str, wrong: bool, message: str) -> None:
-        if wrong:
-            self._warn(kind, message)
+        if lines.read >= MANY_PACKETS and not counts:
+            most = max(distinct.reasons.items(), key=lambda each: each[1], default=None)
+            why = f", most of them {most[0].words}" if most else ""
+            self.warn(
+                "packets",
+                f"of {lines.read} packets none counts{why}: is mode={distinct.mode} or direction= "
+                "of the backend what is meant?",
+            )
         else:
-            self.warnings.pop(kind, None)
+            self.warnings.pop("packets", None)
+        if left_out >= MANY_PACKETS and not lines.read:
+            self.warn("bpf", f"the expression bpf= took none of {left_out} packets")
+        else:
+            self.warnings.pop("bpf", None)
+        if self.lines >= MANY_LINES and not self.found:
+            self.warn(
+                "lines",
+                f"in {self.lines} lines the filter found no failure: do its options (interface, "
+                "rule, direction ...) agree with the backend's and with pf's log?",
+            )
+        else:
+            self.warnings.pop("lines", None)
+        if self.found >= MANY_LINES and not self.counted:
+            self.warn(
+                "ignored",
+                f"ignoreip, ignorecommand or ignoreself took all {self.found} failures",
+            )
+        else:
+            self.warnings.pop("ignored", None)
 
-    def _warn(self, kind: str, message: str) -> None:
+    def warn(self, kind: str, message: str) -> None:
+        """Warn of something; once, until it is removed from ``warnings``."""
         if kind not in self.warnings:
             self._tell(logging.WARNING, message)
             self.warnings[kind] = message

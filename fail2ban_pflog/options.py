@@ -13,7 +13,7 @@ from .distinct import WHATS
 from .errors import PflogError
 from .scan import MODES, directions
 
-__all__ = ["BUFFER_SIZE", "MAX_BUFFER", "MAX_HOLD", "NAME", "Options", "seconds", "whole"]
+__all__ = ["BUFFER_SIZE", "MAX_BUFFER", "MAX_HOLD", "NAME", "Options", "seconds", "short", "whole"]
 
 NAME = "pflog"
 
@@ -56,6 +56,17 @@ def seconds(text: str) -> float:
     if total > MAX_SECONDS:
         raise ValueError(f"{text!r} is more than a hundred years")
     return total
+
+
+def short(time: float) -> str:
+    """Write a time in seconds as a configuration would: ``5m``, ``1d12h``."""
+    rest = max(0, int(time))
+    parts = []
+    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
 
 
 def whole(text: str, low: int, high: int, step: int = 1) -> int:

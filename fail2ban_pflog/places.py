@@ -94,7 +94,7 @@ class File(Follower):
     """A savefile of a jail that keeps its place."""
 
     def __init__(self, path: str, tell: Tell, places: Places, since: float) -> None:
-        self._name = path
+        self.name = path
         self._places = places
         self._saved: object = None
         super().__init__(
@@ -109,7 +109,7 @@ class File(Follower):
         place = self.place
         if place is None or place == self._saved:
             return
-        if self._places.keep(self._name, *place, is_new=self._saved is None):
+        if self._places.keep(self.name, *place, is_new=self._saved is None):
             self._saved = place
 
 

@@ -8,6 +8,7 @@ why, say it again at each ban, and tell when a source was unbanned.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,15 +23,16 @@ MAX_WORDS = 300
 
 
 class _Heard(logging.Handler):
-    """What an action's commands printed on standard error, as fail2ban logs it meanwhile."""
+    """What this thread's commands print on standard error, as fail2ban logs it meanwhile."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
         self.words: list[str] = []
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
         _, found, words = record.getMessage().partition("stderr: ")
-        if found:
+        if found and record.thread == self._thread:
             self.words.append(words.strip("'\""))
 
 
@@ -39,14 +41,18 @@ class Watch:
 
     logger: fail2ban's.  unbanned: called with the address of an unbanned source.
 
-    failed: action's name -> what failed, since when and why, in words.
     """
 
     def __init__(self, tell: Tell, logger: logging.Logger, unbanned: Callable[[str], None]) -> None:
         self._tell = tell
         self._logger = logger
         self._unbanned = unbanned
-        self.failed: dict[str, str] = {}
+        self._failed: dict[tuple[str, str], str] = {}  # action and what failed -> in words
+
+    @property
+    def failures(self) -> list[str]:
+        """What failed, since when and why, in words."""
+        return list(self._failed.values())
 
     def actions(self, actions: Any) -> None:
         """Watch all of a jail's actions that are not watched yet.
@@ -63,12 +69,10 @@ class Watch:
 
         def watched_start() -> Any:
             with self._noting(name, "did not start"):
-                done = start()
-            self.failed.pop(name, None)
-            return done
+                return start()
 
         def watched_ban(info: Any) -> Any:
-            if problem := self.failed.get(name):
+            if problem := self._failed.get((name, "did not start")):
                 self._tell(logging.ERROR, f"{info['ip']} may not be blocked: action {problem}")
             with self._noting(name, "failed to ban"):
                 return ban(info)
@@ -89,7 +93,10 @@ class Watch:
         except Exception as error:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             why = "; ".join(heard.words) or str(error)
-            self.failed[name] = f"{name} {what} since {since}: {why[:MAX_WORDS]}"
+            told = f"{name} {what} since {since}: {why[:MAX_WORDS]}"
+            self._failed.setdefault((name, what), told)
             raise
+        else:
+            self._failed.pop((name, what), None)
         finally:
             self._logger.removeHandler(heard)

@@ -58,19 +58,25 @@ def drain(filter_: FilterPflog) -> None:
         ({"prefix6": "65"}, "a multiple of 8"),
         ({"prefix6": "0"}, "a multiple of 8"),
         ({"direction": "up"}, "in, out or in|out"),
-        ({"bpf": "tcp["}, "tcp["),
+        ({"silence": "9**9**9"}, "a time as 15m"),
+        ({"silence": "1000000y"}, "a time as 15m"),
+        ({"hold": "0x10"}, "a number of packets"),
     ],
 )
 def test_wrong_options_are_named(given: dict[str, str], word: str) -> None:
     """Each wrong option is named with what it takes; the jail gets an idle filter."""
-    if "bpf" in given:
-        pytest.importorskip("pcapy")
     with pytest.raises(PflogError) as error:
         Options.parse(given)
     assert word in error.value.reason
-    assert (next(iter(given)) if "bpf" not in given else "tcp[") in error.value.reason
+    assert next(iter(given)) in error.value.reason
     status = dict(make(**given).status())
     assert word in status["Idle because"]
+
+
+def test_wrong_expression_is_named() -> None:
+    """A wrong bpf= leaves the jail idle, with libpcap's words."""
+    pytest.importorskip("pcapy")
+    assert "tcp[" in dict(make(bpf="tcp[").status())["Idle because"]
 
 
 def test_good_options() -> None:
@@ -106,12 +112,21 @@ def test_misspelt_backend_is_an_idle_jail(text: str) -> None:
     assert "cannot be read" in dict(Jail("one", backend=text).filter.status())["Idle because"]
 
 
-@pytest.mark.parametrize("name", ["nosuch", "pflogx"])
-def test_unknown_backends_stay_unknown(name: str) -> None:
-    """Only the name pflog is ours."""
+@pytest.mark.parametrize(
+    ("name", "meant"), [("pflog1", "pflog1"), ("pflogd", "pflog0"), ("pflog_x", "pflog0")]
+)
+def test_what_begins_with_pflog_is_meant_for_us(name: str, meant: str) -> None:
+    """An interface's or a daemon's name for the backend is an idle jail that says what to write."""
+    register()
+    why = dict(Jail("one", backend=name).filter.status())["Idle because"]
+    assert why.endswith(f"did you mean pflog[interface={meant}]?")
+
+
+def test_unknown_backends_stay_unknown() -> None:
+    """All other names are fail2ban's."""
     register()
     with pytest.raises(ValueError, match="Unknown backend"):
-        Jail("one", backend=name)
+        Jail("one", backend="nosuch")
 
 
 def test_systemd_without_its_library_does_not_become_pflog(monkeypatch: Any) -> None:
@@ -207,17 +222,22 @@ def test_rotated_files_of_a_glob_are_read_once(tmp_path: Path) -> None:
 
 def test_listening_follows_the_files() -> None:
     """A jail without a savefile listens; with one it does so only when asked to."""
+
+    def listens(filter_: FilterPflog) -> bool:
+        filter_._poll()
+        assert filter_.intake is not None
+        return filter_.intake.live is not None
+
     filter_ = make()
-    filter_._listen_or_not()
-    assert filter_._live is not None
+    assert listens(filter_)
     filter_.addLogPath("/nonexistent/pflog")
-    assert filter_._live is None
+    assert not listens(filter_)
     filter_.reload(begin=True)
     filter_.reload(begin=False)
-    assert filter_._live is not None
+    assert listens(filter_)
     asked = make(interface="pflog1")
     asked.addLogPath("/nonexistent/pflog")
-    assert asked._live is not None
+    assert listens(asked)
 
 
 def test_other_ids_than_addresses(tmp_path: Path) -> None:
@@ -247,8 +267,8 @@ def test_silence_is_told_once(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
     path = tmp_path / "pflog"
     path.write_bytes(savefile_header())
+    monkeypatch.setattr(FilterPflog, "tell", lambda _self, _level, message: told.append(message))
     filter_ = make(silence="15m")
-    monkeypatch.setattr(filter_, "tell", lambda _level, message: told.append(message))
     filter_.addLogPath(str(path))
     for ticks[0] in (200.0, 999.0, 1001.0, 1500.0):
         drain(filter_)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fail2ban_pflog"
-IO = ("sources", "health", "places")
+IO = ("sources", "health", "places", "intake")
 SHELLS = ("backend", "watch", "blame", "asciilog", "backtest", "cli", "printer", "doctor")
 IMPURE = {
     "asyncio", "logging", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket",

@@ -4,15 +4,21 @@ fail2ban has no plug-in point for backends, but it imports the Python actions of
 before it adds the next jail.  So the jail in jail.d/00-pflog-backend.conf names this
 file, and every jail behind it may say ``backend = pflog[...]``.
 
-Where the package cannot be imported, this file itself gives such jails a stand-in that
-reads nothing and says what to do: an unknown backend would make the server refuse its
-whole configuration, sshd's jail included.
+fail2ban refuses its whole configuration, sshd's jail included, for one jail that it cannot
+set up.  A jail with this backend must never be that one:
 
-Option ``path``: the site-packages folder of a virtual environment that the package is
-installed in, for a fail2ban that runs outside of it.
+- Where the package cannot be imported, such jails get a stand-in that reads nothing and
+  says what to do.
+- Where fail2ban refuses one of their options while it starts or reloads (an expression, a
+  date pattern, an encoding ...), that jail alone stays idle and says why.
+
+Option ``path``: where the package is, for a fail2ban that runs outside of its virtual
+environment: the environment's root or its site-packages directory; may be a pattern.
 """
 
 import functools
+import glob
+import os
 import re
 import site
 import sys
@@ -21,17 +27,25 @@ from fail2ban.helpers import getLogger
 from fail2ban.server.action import ActionBase
 from fail2ban.server.filter import FileFilter
 from fail2ban.server.jail import Jail
+from fail2ban.server.transmitter import Transmitter
 from fail2ban.server.utils import Utils
 
 logSys = getLogger("fail2ban.filterpflog")
+
+VERSION = "{}.{}".format(*sys.version_info[:2])
 
 
 class Action(ActionBase):
     """An action that does nothing: making it has loaded the backend."""
 
-    def __init__(self, jail, name, path=""):
+    def __init__(self, jail, name, path="", **unknown):
         super().__init__(jail, name)
-        load(path)
+        guard()
+        rows = load(path)
+        for option in unknown:
+            rows.append(("Warning", f"option {option} of pflog-backend.py is unknown"))
+            logSys.error("pflog-backend.py has no option %s; there is path", option)
+        tell_in_status(jail, rows)
 
     def start(self):
         """Do nothing."""
@@ -47,22 +61,58 @@ class Action(ActionBase):
 
 
 def load(path):
-    """Register the backend or its stand-in; never raises."""
+    """Register the backend or its stand-in; never raises.
+
+    Returns rows for the status: what was loaded from where, or what is wrong.
+    """
+    problem = add_path(path) if path else ""
     try:
-        if path:
-            site.addsitedir(path)
+        import fail2ban_pflog
         from fail2ban_pflog.backend import register
 
         register()
-    except (Exception, SystemExit) as error:
+    # KeyboardInterrupt, too: nothing of a package may end a server that guards sshd.
+    except BaseException as error:
+        if not problem:
+            problem = (
+                "Install it for the Python that fail2ban runs on, or name its virtual environment "
+                "with path= in jail.d/00-pflog-backend.local"
+            )
         problem = (
-            f"the Python package fail2ban_pflog cannot be loaded ({error!r}). Install it for the "
-            f"Python that fail2ban runs on ({sys.executable}, {sys.version.split()[0]}), or name "
-            "the site-packages folder that it is in with path= in jail.d/00-pflog-backend.conf; "
-            "then restart fail2ban"
+            f"the Python package fail2ban_pflog cannot be loaded by fail2ban's Python {VERSION} "
+            f"({sys.executable}): {error!r}. {problem}; then restart fail2ban"
         )
         logSys.error("Jails with backend = pflog stay idle, all others run: %s", problem)
         register_stand_in(problem)
+        return [("Idle because", problem)]
+    where = os.path.dirname(fail2ban_pflog.__file__)
+    rows = [("Backend", f"pflog {fail2ban_pflog.__version__}, Python {VERSION}, {where}")]
+    if problem:
+        rows.append(("Warning", problem))
+        logSys.warning("pflog-backend.py: %s", problem)
+    return rows
+
+
+def add_path(path):
+    """Add a site-packages directory to Python's path; returns what is wrong with it, or "".
+
+    A virtual environment that was made anew for another Python is found where it was.
+    """
+    path = os.path.expanduser(path)
+    root = re.sub(r"/lib(64)?/python[\d.]+/site-packages/?$", "", path)
+    ours = glob.glob(os.path.join(root, "lib*", f"python{VERSION}", "site-packages"))
+    others = glob.glob(os.path.join(root, "lib*", "python*", "site-packages"))
+    found = ours or others or glob.glob(path)
+    if not found:
+        return f"path={path} names a directory that does not exist"
+    site.addsitedir(found[0])
+    version = re.search(r"python([\d.]+)/site-packages/?$", found[0])
+    if version and version.group(1) != VERSION:
+        return (
+            f"path={path} holds packages for Python {version.group(1)}, but fail2ban runs on "
+            f"Python {VERSION}: install the package anew for this one"
+        )
+    return ""
 
 
 def register_stand_in(problem):
@@ -74,6 +124,9 @@ def register_stand_in(problem):
         def addLogPath(self, path, tail=False, autoSeek=True):
             """Read nothing, raise nothing."""
             getattr(self, "_reload_logs", {}).pop(path, None)
+
+        def stay_idle(self, reason):
+            """Idle it is anyway."""
 
         def run(self):
             """Wait for the end."""
@@ -97,7 +150,7 @@ def register_stand_in(problem):
 
     @functools.wraps(original)
     def set_backend(jail, backend):
-        if not re.match(r"\W*pflog(?!\w)", backend, re.IGNORECASE):
+        if not re.match(r"\W*pflog", backend, re.IGNORECASE):
             original(jail, backend)
             return
         jail._BACKENDS = ["pflog"]
@@ -109,3 +162,54 @@ def register_stand_in(problem):
     set_backend.is_pflog = True
     Jail._initPflog = init
     Jail._setBackend = set_backend
+
+
+def guard():
+    """Let a jail of ours that fail2ban cannot set up stay idle, instead of failing all.
+
+    Only while the server takes its whole configuration, at a start or a reload: what an
+    administrator asks for by a single command is answered with its error.
+    """
+    handler = "_Transmitter__commandHandler"
+    original = getattr(Transmitter, handler, None)
+    if original is None or hasattr(original, "is_pflog"):
+        return
+
+    @functools.wraps(original)
+    def handle(transmitter, command):
+        try:
+            return original(transmitter, command)
+        except Exception as error:
+            stay_idle = idler(transmitter, command)
+            if stay_idle is None:
+                raise
+            words = " ".join(str(word) for word in command if word is not command[1])
+            stay_idle(f"fail2ban refused {words[:300]!r}: {error}")
+            return None
+
+    handle.is_pflog = True
+    setattr(Transmitter, handler, handle)
+
+
+def idler(transmitter, command):
+    """Return what makes the jail idle that a failed command is for; None where it is not ours."""
+    if not getattr(transmitter, "_Transmitter__quiet", 0) or len(command) < 2:
+        return None
+    if command[0] not in ("set", "multi-set", "start"):
+        return None
+    try:
+        jails = transmitter._Transmitter__server._Server__jails
+        return getattr(jails[command[1]].filter, "stay_idle", None)
+    except Exception:
+        return None
+
+
+def tell_in_status(jail, rows):
+    """Let ``fail2ban-client status`` of the jail that loads tell what it loaded."""
+    status = type(jail.filter).status
+
+    def told(flavor="basic"):
+        answer = status(jail.filter, flavor=flavor)
+        return answer if flavor in ("stats", "short") else [*answer, *rows]
+
+    jail.filter.status = told

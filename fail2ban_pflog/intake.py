@@ -1,0 +1,259 @@
+"""All sources of one jail: its savefiles and the interface, each packet once.
+
+The sources belong to the jail's thread.  Who else adds or removes a savefile only changes
+the table of files, which takes no time; the thread opens, saves and closes them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Callable, NamedTuple, Optional, Union
+
+from .options import Options
+from .places import File, Places, Session
+from .savefile import Record
+from .scan import KERNEL_FILTERS
+from .sources import Tell, bpf
+from .sources.live import LiveSource
+from .sources.overlap import Overlap
+from .sources.rotated import is_rotated
+
+__all__ = ["DEFAULT_INTERFACE", "Batch", "Intake"]
+
+DEFAULT_INTERFACE = "pflog0"
+
+SAVE_EVERY = 1.0
+"""Seconds between two writes of positions to fail2ban's database: what a kill -9 repeats."""
+
+
+class Batch(NamedTuple):
+    """Records of one source, oldest first.
+
+    records: those that are to be judged.  read: all that were read with them.
+    """
+
+    source: Union[File, LiveSource]
+    records: Sequence[Record]
+    read: Sequence[Record]
+
+    @property
+    def byteorder(self) -> str:
+        """Byte order of the records' headers."""
+        return self.source.byteorder
+
+
+class Intake:
+    """Reads for one jail.
+
+    tell: takes what an administrator should know.  places: where reading was.
+    age: gives the age of a packet in seconds, from its time.
+
+    matches: whether ``bpf`` takes a frame of a savefile; None where all are taken.
+    left_out: how many packets of savefiles ``bpf`` did not take.
+    """
+
+    def __init__(
+        self, tell: Tell, options: Options, places: Places, age: Callable[[float], float]
+    ) -> None:
+        self._tell = tell
+        self._options = options
+        self._places = places
+        self._age = age
+        self.matches: Optional[Callable[[bytes], bool]] = None
+        if options.bpf:
+            self.matches = bpf.frame_filter(options.bpf)
+        self.left_out = 0
+        self._files: dict[str, File] = {}
+        self._leaving: deque[File] = deque()
+        self._live: Optional[LiveSource] = None
+        self._session: Optional[Session] = None
+        self._overlap = Overlap()
+        self._rest: deque[Batch] = deque()  # given back
+        self._read: dict[str, tuple[int, float]] = {}  # source -> packets, newest one's time
+        self._next_save = 0.0
+
+    # -- for any thread ----------------------------------------------------------------
+
+    @property
+    def paths(self) -> list[str]:
+        """The savefiles' paths."""
+        return list(self._files)
+
+    @property
+    def files(self) -> dict[str, File]:
+        """The savefiles by path."""
+        return dict(self._files)
+
+    @property
+    def interface(self) -> str:
+        """The interface that is listened to where it is: named, or no savefile is."""
+        if self._options.interface or not self._files:
+            return self._options.interface or DEFAULT_INTERFACE
+        return ""
+
+    @property
+    def live(self) -> Optional[LiveSource]:
+        """The interface, once it is listened to."""
+        return self._live
+
+    @property
+    def repeated(self) -> int:
+        """How many packets came by file and by interface."""
+        return self._overlap.repeated
+
+    @property
+    def too_old(self) -> int:
+        """How many packets were passed over at the start."""
+        return sum(file.skipped for file in self.files.values())
+
+    def add(self, path: str, since: float) -> None:
+        """Follow a savefile; packets older than ``since`` (epoch) are passed over at first."""
+        self._files[path] = File(path, self._tell, self._places, since)
+
+    def remove(self, path: str) -> bool:
+        """Follow a savefile no more; its place is kept.  False where it was not followed."""
+        file = self._files.pop(path, None)
+        if file is not None:
+            self._leaving.append(file)
+        return file is not None
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Source and what it does, for the status."""
+        rows = [(path, f"{file.state}; {self._count(path)}") for path, file in self.files.items()]
+        live = self._live
+        if live is not None:
+            count = f"{self._count(live.interface)}, {live.dropped} dropped by the kernel"
+            rows.append((live.interface, f"{live.state}; {count}"))
+        return rows
+
+    def _count(self, source: str) -> str:
+        packets, newest = self._read.get(source, (0, 0.0))
+        age = f", newest {max(0, int(self._age(newest)))} s ago" if newest else ""
+        return f"{packets} packets read{age}"
+
+    # -- for the jail's thread ---------------------------------------------------------
+
+    def settle(self) -> None:
+        """Let go of the files that were removed; listen or do not, as the files ask for."""
+        while self._leaving:
+            file = self._leaving.popleft()
+            try:
+                file.save()
+            finally:
+                file.close()
+        interface = self.interface
+        if interface and self._live is None:
+            self._live = LiveSource(
+                interface,
+                self._tell,
+                expression=self._options.bpf,
+                kernel_filter=self._kernel_filters(),
+                buffer_size=self._options.buffer,
+            )
+            self._session = Session(interface, self._places, self._overlap)
+        elif not interface and self._live is not None:
+            self._save_session()
+            self._live.close()
+            self._live = self._session = None
+            self._overlap.live_ended()
+
+    def _kernel_filters(self) -> str:
+        # What the firewall lets out says nothing about who comes in: only there can the kernel
+        # leave packets out.
+        return KERNEL_FILTERS[self._options.mode][0] if self._options.direction == "in" else ""
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield a batch from each source that has one; first what was given back."""
+        self.settle()
+        while self._rest:
+            yield self._rest.popleft()
+        for path, file in self._followed():
+            read = self._counted(path, file.read())
+            fresh = records = self._overlap.from_file(read)
+            if self.matches is not None:
+                records = [record for record in fresh if self.matches(record[2])]
+                self.left_out += len(fresh) - len(records)
+            if records:
+                yield Batch(file, records, read)
+        live = self._live
+        if live is not None:
+            read = self._counted(live.interface, live.read())
+            if not live.is_open:
+                self._overlap.live_ended()
+            records = self._overlap.from_live(read)
+            if records:
+                yield Batch(live, records, read)
+
+    def give_back(self, batch: Batch, judged: int) -> None:
+        """Take back what is behind the first ``judged`` records of a batch: it comes again."""
+        if judged < len(batch.records):
+            self._rest.append(batch._replace(records=batch.records[judged:]))
+
+    def _followed(self) -> list[tuple[str, File]]:
+        """The savefiles but for rotated ones of others, which those read themselves."""
+        files = list(self._files.items())
+        if len(files) == 1:
+            return files
+        followed = []
+        for path, file in files:
+            if any(is_rotated(file.path, other.path) for _, other in files):
+                file.state = "idle because it is read as a rotated file of another logpath"
+            else:
+                followed.append((path, file))
+        return followed
+
+    def _counted(self, source: str, records: list[Record]) -> list[Record]:
+        if records:
+            packets, newest = self._read.get(source, (0, 0.0))
+            last = records[-1][0] + records[-1][1] / 1e6
+            self._read[source] = (packets + len(records), max(newest, last))
+        return records
+
+    def wait(self, seconds: float, else_wait: Callable[[float], object]) -> None:
+        """Wait for packets of the interface; where nobody listens, as the caller waits."""
+        if self._live is not None and self._live.is_open:
+            self._live.wait(seconds)
+        else:
+            else_wait(seconds)
+
+    def save(self, at_once: bool = False) -> None:
+        """Write all places down, but not more often than once per SAVE_EVERY.
+
+        What was given back has been read, but not judged: nothing is written down before.
+        """
+        now = time.monotonic()
+        if (at_once or now >= self._next_save) and not self._rest:
+            self._next_save = now + SAVE_EVERY
+            for _, file in self._followed():
+                file.save()
+            self._save_session()
+
+    def _save_session(self) -> None:
+        if self._session is not None:
+            self._session.save()
+
+    def close(self) -> None:
+        """Write all places down and close all sources."""
+        for batch in self._rest:
+            if isinstance(batch.source, File):
+                first = next(n for n, one in enumerate(batch.read) if one is batch.records[0])
+                batch.source.give_back(batch.read[first:])
+        self._rest.clear()
+        for path in self.paths:
+            self.remove(path)
+        try:
+            self._save_session()
+        finally:
+            if self._live is not None:
+                self._live.close()
+            while self._leaving:
+                file = self._leaving.popleft()
+                file.save()
+                file.close()
+
+
+
+

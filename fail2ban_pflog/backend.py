@@ -62,6 +62,10 @@ MUTE = 5.0
 CLEAN_EVERY = 5.0
 """Seconds between two clean-ups of the failure counters, as fail2ban does it."""
 
+ACTIONS_SLEEP = 0.1
+"""Seconds for which the jail's thread of actions sleeps; fail2ban's own 2 make it look for bans
+at growing intervals, up to 0.8 s, and let a reload wait for it."""
+
 PATIENCE = 1.5
 """Seconds that a reload waits for the line that is being judged: a client is to be answered
 within two."""
@@ -271,6 +275,7 @@ class FilterPflog(FileFilter):
         """Do what can be done once all options, expressions and actions are known."""
         self.hold_packets()
         self._watch.actions(self.jail.actions)
+        self.jail.actions.sleeptime = ACTIONS_SLEEP
         self._introduced = False
 
     def stop(self) -> None:

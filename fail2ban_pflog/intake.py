@@ -253,7 +253,3 @@ class Intake:
                 file = self._leaving.popleft()
                 file.save()
                 file.close()
-
-
-
-

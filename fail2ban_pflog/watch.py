@@ -47,18 +47,21 @@ class Watch:
         self._tell = tell
         self._logger = logger
         self._unbanned = unbanned
+        self._actions: Any = ()
         self._failed: dict[tuple[str, str], str] = {}  # action and what failed -> in words
 
     @property
     def failures(self) -> list[str]:
         """What failed, since when and why, in words."""
-        return list(self._failed.values())
+        failed = list(self._failed.items())
+        return [words for (name, _), words in failed if name in self._actions]
 
     def actions(self, actions: Any) -> None:
         """Watch all of a jail's actions that are not watched yet.
 
         actions: fail2ban's mapping of names to actions.
         """
+        self._actions = actions
         for name in list(actions):
             action = actions[name]
             if not hasattr(action.start, "is_watched"):

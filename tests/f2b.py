@@ -13,14 +13,21 @@ import subprocess
 import sysconfig
 import time
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 REPO = Path(__file__).resolve().parent.parent
 SITE_PACKAGES = sysconfig.get_paths()["purelib"]
 ROOT = os.environ.get("FAIL2BAN_ROOT", "")
 """Folder that another version's package was unpacked in (`make compat`)."""
 
-STOCK = Path(f"{ROOT}/etc/fail2ban")
+STOCK = next(
+    (
+        folder
+        for base in ("/usr/local/etc", "/usr/pkg/etc", "/etc")  # FreeBSD, NetBSD, all others
+        if (folder := Path(f"{ROOT}{base}/fail2ban")).is_dir()
+    ),
+    Path(f"{ROOT}/etc/fail2ban"),
+)
 SERVER = shutil.which(f"{ROOT}/usr/bin/fail2ban-server" if ROOT else "fail2ban-server")
 CLIENT = shutil.which(f"{ROOT}/usr/bin/fail2ban-client" if ROOT else "fail2ban-client")
 ENVIRONMENT = {
@@ -59,6 +66,8 @@ class Server:
     """A fail2ban server with its own folder.
 
     jails: the text of jail.local.  packaged: whether it is told where the package is.
+
+    took: command -> seconds until fail2ban-client had its answer, at the worst.
     """
 
     def __init__(self, folder: Path, jails: str, *, packaged: bool = True) -> None:
@@ -66,6 +75,7 @@ class Server:
         self.config = folder / "config"
         self.log = folder / "fail2ban.log"
         self.process: Optional[subprocess.Popen[bytes]] = None
+        self.took: dict[str, float] = {}
         shutil.copytree(STOCK, self.config)
         shutil.rmtree(self.config / "jail.d")
         shutil.copytree(REPO / "config", self.config, dirs_exist_ok=True)
@@ -115,12 +125,30 @@ class Server:
 
     def client(self, *command: object) -> str:
         """Run fail2ban-client; returns what it printed."""
+        begin = time.monotonic()
         done = subprocess.run(
             [CLIENT, "-c", self.config, "-s", self.folder / "f2b.sock",
              "-p", self.folder / "f2b.pid", *map(str, command)],
             env=ENVIRONMENT, capture_output=True, text=True,
         )  # fmt: skip
+        words = " ".join(map(str, command))
+        self.took[words] = max(self.took.get(words, 0.0), time.monotonic() - begin)
         return done.stdout + done.stderr
+
+    def ask(self, *command: str) -> Any:
+        """Send a command as fail2ban-client does, without starting it; returns the answer."""
+        from fail2ban.client.csocket import CSocket  # it may not be installed
+
+        begin = time.monotonic()
+        socket = CSocket(str(self.folder / "f2b.sock"), timeout=PATIENCE)
+        try:
+            failed, answer = socket.send(list(command))
+        finally:
+            socket.close()
+        words = " ".join(command)
+        self.took[words] = max(self.took.get(words, 0.0), time.monotonic() - begin)
+        assert not failed, answer
+        return answer
 
     def status(self, jail: str) -> dict[str, str]:
         """Return the rows of ``fail2ban-client status JAIL``."""

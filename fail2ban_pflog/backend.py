@@ -92,9 +92,7 @@ class FilterPflog(FileFilter):
         self._places = Places(jail, self.tell)
         try:
             self.options = Options.parse(options)
-            self.intake = Intake(
-                self.tell, self.options, self._places, lambda when: MyTime.time() - when
-            )
+            self.intake = Intake(self.tell, self.options, self._places, MyTime.time)
         except PflogError as error:
             self.stay_idle(error.reason, until_reload=False)
         except Exception as error:
@@ -335,12 +333,10 @@ class FilterPflog(FileFilter):
         self._introduced = True
         sources = [*intake.paths, *([intake.interface] if intake.interface else [])]
         options = self.options
-        parts = [
-            f"mode {options.mode}, distinct {options.distinct}, "
-            f"{self.getMaxRetry()} in {short(self.getFindTime())}"
-        ]
-        if expression := getattr(intake.live, "filter_expression", ""):
-            parts.append(f'kernel filter "{expression}"')
+        counts = f"{self.getMaxRetry()} in {short(self.getFindTime())}"
+        parts = [f"mode {options.mode}, distinct {options.distinct}, {counts}"]
+        if intake.live is not None and intake.live.filter_expression:
+            parts.append(f'kernel filter "{intake.live.filter_expression}"')
         elif options.bpf:
             parts.append(f'bpf "{options.bpf}"')
         self.tell(logging.INFO, f"reads {', '.join(sources)}: {'; '.join(parts)}")

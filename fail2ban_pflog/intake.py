@@ -6,7 +6,6 @@ the table of files, which takes no time; the thread opens, saves and closes them
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -49,19 +48,19 @@ class Intake:
     """Reads for one jail.
 
     tell: takes what an administrator should know.  places: where reading was.
-    age: gives the age of a packet in seconds, from its time.
+    now: gives seconds since the epoch.
 
     matches: whether ``bpf`` takes a frame of a savefile; None where all are taken.
     left_out: how many packets of savefiles ``bpf`` did not take.
     """
 
     def __init__(
-        self, tell: Tell, options: Options, places: Places, age: Callable[[float], float]
+        self, tell: Tell, options: Options, places: Places, now: Callable[[], float]
     ) -> None:
         self._tell = tell
         self._options = options
         self._places = places
-        self._age = age
+        self._now = now
         self.matches: Optional[Callable[[bytes], bool]] = None
         if options.bpf:
             self.matches = bpf.frame_filter(options.bpf)
@@ -70,7 +69,7 @@ class Intake:
         self._leaving: deque[File] = deque()
         self._live: Optional[LiveSource] = None
         self._session: Optional[Session] = None
-        self._overlap = Overlap()
+        self._overlap = Overlap(now)
         self._rest: deque[Batch] = deque()  # given back
         self._read: dict[str, tuple[int, float]] = {}  # source -> packets, newest one's time
         self._next_save = 0.0
@@ -131,7 +130,7 @@ class Intake:
 
     def _count(self, source: str) -> str:
         packets, newest = self._read.get(source, (0, 0.0))
-        age = f", newest {max(0, int(self._age(newest)))} s ago" if newest else ""
+        age = f", newest {max(0, int(self._now() - newest))} s ago" if newest else ""
         return f"{packets} packets read{age}"
 
     # -- for the jail's thread ---------------------------------------------------------
@@ -150,7 +149,7 @@ class Intake:
                 interface,
                 self._tell,
                 expression=self._options.bpf,
-                kernel_filter=self._kernel_filters(),
+                kernel_filters=self._kernel_filters(),
                 buffer_size=self._options.buffer,
             )
             self._session = Session(interface, self._places, self._overlap)
@@ -160,10 +159,9 @@ class Intake:
             self._live = self._session = None
             self._overlap.live_ended()
 
-    def _kernel_filters(self) -> str:
-        # What the firewall lets out says nothing about who comes in: only there can the kernel
-        # leave packets out.
-        return KERNEL_FILTERS[self._options.mode][0] if self._options.direction == "in" else ""
+    def _kernel_filters(self) -> Sequence[str]:
+        # They are written for packets that come in.
+        return KERNEL_FILTERS[self._options.mode] if self._options.direction == "in" else ()
 
     def batches(self) -> Iterator[Batch]:
         """Yield a batch from each source that has one; first what was given back."""

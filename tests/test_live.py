@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fail2ban_pflog.errors import PflogError
 from fail2ban_pflog.sources import bpf, live
 from fail2ban_pflog.sources.live import LiveSource
 
@@ -152,14 +154,14 @@ def test_interface_that_vanishes_is_waited_for(world: World) -> None:
 
 def test_filter_is_joined(world: World) -> None:
     """The administrator's expression and ours go to the kernel together."""
-    world.source(expression="tcp or udp", kernel_filter="action block").read()
+    world.source(expression="tcp or udp", kernel_filters=["action block"]).read()
     assert world.handles[0].filters == ["(action block) and (tcp or udp)"]
 
 
 def test_wrong_expression_leaves_it_idle(world: World) -> None:
     """A wrong expression is told with libpcap's words, and nothing is read."""
     world.refused = {"blok": 'unknown PF action "blok"'}
-    source = world.source(expression="action blok", kernel_filter="inbound")
+    source = world.source(expression="action blok", kernel_filters=["inbound"])
     assert source.read() == []
     assert 'unknown PF action "blok"' in source.state
     assert not source.is_open
@@ -169,10 +171,20 @@ def test_libpcap_without_pf_support(world: World) -> None:
     """Without pf's words everything is read, and how to repair it is told."""
     world.refused = {"inbound": "libpcap was compiled on a machine without pf support"}
     world.frames = [(1, 2, b"x")]
-    source = world.source(expression="tcp", kernel_filter="inbound")
+    source = world.source(expression="tcp", kernel_filters=["inbound"])
     assert source.read() == [(1, 2, b"x")]
     assert world.handles[0].filters == ["tcp"]
     assert "pip install --no-binary" in world.told[0]
+
+
+def test_next_best_filter(world: World) -> None:
+    """A libpcap that does not know one of pf's words takes the next filter, without a word."""
+    world.refused = {"scrub": "unknown PF action"}
+    source = world.source(expression="tcp", kernel_filters=["action scrub", "not action pass"])
+    source.read()
+    assert source.filter_expression == "(not action pass) and (tcp)"
+    assert world.handles[0].filters == [source.filter_expression]
+    assert world.told == []
 
 
 def test_other_link_type_is_refused(world: World) -> None:
@@ -204,13 +216,47 @@ def test_kernel_drops_are_counted_over_all_handles(world: World) -> None:
     assert source.dropped == 7
 
 
+@pytest.mark.parametrize("error", [OSError("libpcap.so.1 not found"), SystemExit(3), ValueError()])
+def test_broken_pcapy_is_told_once(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
+    """A pcapy that raises whatever it likes when it is imported is a reason in the state."""
+
+    def broken(_name: str) -> None:
+        raise error
+
+    told: list[str] = []
+    monkeypatch.setattr(bpf.importlib, "import_module", broken)
+    source = LiveSource("pflog0", lambda _level, message: told.append(message))
+    for _ in range(3):
+        assert source.read() == []
+    assert repr(error) in source.state
+    assert told == [source.state]
+
+
+def test_pcapy_of_another_python_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """After an upgrade of Python it is said for which one pcapy-ng is there."""
+    for version in ("2.0", "2.1"):
+        (tmp_path / f"python{version}/site-packages").mkdir(parents=True)
+    (tmp_path / "python2.0/site-packages/pcapy.so").touch()
+    monkeypatch.setattr(bpf.sys, "path", [str(tmp_path / "python2.1/site-packages")])
+    monkeypatch.setattr(bpf.importlib, "import_module", _missing)
+    with pytest.raises(PflogError, match=r"it is there for python2\.0, but this is python3"):
+        bpf.pcapy()
+
+
+def _missing(_name: str) -> None:
+    raise ImportError("No module named 'pcapy'")
+
+
+def test_giant_expression_is_refused(world: World) -> None:
+    """libpcap is not asked to compile a megabyte."""
+    with pytest.raises(PflogError, match="more than 4096"):
+        bpf.check("tcp or " * 100_000 + "tcp")
+    assert world.handles == []
+
+
 def test_missing_pcapy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pcapy-ng the state tells how to get it; nothing is raised."""
-
-    def missing(_name: str) -> None:
-        raise ImportError("No module named 'pcapy'")
-
-    monkeypatch.setattr(bpf.importlib, "import_module", missing)
+    monkeypatch.setattr(bpf.importlib, "import_module", _missing)
     source = LiveSource("pflog0", lambda _level, _message: None)
     assert source.read() == []
     assert "pip install --no-binary pcapy-ng" in source.state

@@ -115,34 +115,36 @@ def add_path(path):
     return ""
 
 
+class StandIn(FileFilter):
+    """A filter that keeps its jail up, reads nothing and tells in the status what is wrong."""
+
+    problem = ""
+
+    def addLogPath(self, path, tail=False, autoSeek=True):
+        """Read nothing, raise nothing."""
+        getattr(self, "_reload_logs", {}).pop(path, None)
+
+    def stay_idle(self, problem):
+        """Idle it is anyway."""
+
+    def run(self):
+        """Wait for the end."""
+        while self.active:
+            Utils.wait_for(lambda: not self.active, self.sleeptime)
+        return True
+
+    def status(self, flavor="basic"):
+        """Add what is wrong to the counters."""
+        rows = super().status(flavor=flavor)
+        return rows if flavor in ("stats", "short") else [*rows, ("Idle because", self.problem)]
+
+
 def register_stand_in(problem):
     """Make ``backend = pflog`` a jail that reads nothing, instead of an error."""
 
-    class FilterPflog(FileFilter):
-        """Keeps the jail up and tells in its status what is wrong."""
-
-        def addLogPath(self, path, tail=False, autoSeek=True):
-            """Read nothing, raise nothing."""
-            getattr(self, "_reload_logs", {}).pop(path, None)
-
-        def stay_idle(self, reason):
-            """Idle it is anyway."""
-
-        def run(self):
-            """Wait for the end."""
-            while self.active:
-                Utils.wait_for(lambda: not self.active, self.sleeptime)
-            return True
-
-        def status(self, flavor="basic"):
-            """Add what is wrong to the counters."""
-            rows = super().status(flavor=flavor)
-            if flavor not in ("stats", "short"):
-                rows.append(("Idle because", problem))
-            return rows
-
     def init(jail, **options):
-        jail._Jail__filter = FilterPflog(jail)
+        jail._Jail__filter = StandIn(jail)
+        jail.filter.problem = problem
 
     original = Jail._setBackend
     if hasattr(original, "is_pflog"):

@@ -6,8 +6,11 @@ pcapy is imported late: who neither listens nor filters does not need it.
 from __future__ import annotations
 
 import importlib
+import re
 import struct
+import sys
 import tempfile
+from pathlib import Path
 from typing import Any, Callable
 
 from ..errors import PflogError
@@ -17,6 +20,11 @@ __all__ = ["check", "frame_filter", "join", "pcapy"]
 
 _INSTALL = "pip install --no-binary pcapy-ng pcapy-ng"
 
+MAX_EXPRESSION = 4096
+"""Letters of an expression: libpcap's time to compile one grows faster than its length."""
+
+_PACKAGES = re.compile(r"(.+)/python[0-9.]+/site-packages")
+
 
 def pcapy() -> Any:
     """Return the module pcapy.
@@ -25,9 +33,21 @@ def pcapy() -> Any:
     """
     try:
         return importlib.import_module("pcapy")
-    except ImportError as error:
-        reason = f"pcapy-ng cannot be imported ({error}); install it: {_INSTALL}"
+    except (Exception, SystemExit) as error:  # a library that is half there raises anything
+        what = str(error) if isinstance(error, ImportError) else repr(error)
+        reason = f"pcapy-ng cannot be imported ({what}); {_other_python()}install it: {_INSTALL}"
         raise PflogError("pcapy", 0, 0, reason) from None
+
+
+def _other_python() -> str:
+    """Say which other Python has pcapy-ng: after an upgrade it is the one before."""
+    own = "python{}.{}".format(*sys.version_info[:2])
+    roots = {match.group(1) for folder in sys.path if (match := _PACKAGES.match(folder))}
+    for root in sorted(roots):
+        for path in Path(root).glob("python[0-9].[0-9]*/site-packages/pcapy*"):
+            if path.parts[-3] != own:
+                return f"it is there for {path.parts[-3]}, but this is {own}; "
+    return ""
 
 
 def check(expression: str) -> None:
@@ -35,6 +55,9 @@ def check(expression: str) -> None:
 
     Raises PflogError (layer ``bpf``) with libpcap's message.
     """
+    if len(expression) > MAX_EXPRESSION:
+        reason = f"filter expression has {len(expression)} letters, more than {MAX_EXPRESSION}"
+        raise PflogError("bpf", 0, 0, reason)
     # A savefile without records: pcapy's own compile() reads freed memory on an error.
     with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, DLT_PFLOG))

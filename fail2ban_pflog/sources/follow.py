@@ -14,13 +14,15 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Callable, Optional
 
 from ..errors import PflogError
-from ..savefile import Record
-from . import Tell
+from ..savefile import RECORD_HEADER_SIZE, Record
+from . import NOTICE, Tell
 from .reader import SavefileReader
 from .rotated import rotated
 
@@ -32,6 +34,12 @@ Place = tuple[str, int]
 MAX_FILES = 64
 """Rotated files held open at once; more than any rotation keeps."""
 
+RETRY = 5.0
+"""Seconds until a file that could not be read is opened again: a disk or a server may recover."""
+
+AHEAD = 60.0
+"""Seconds by which a packet's time may be ahead of the clock and still be believed."""
+
 
 class Follower:
     """Follow the savefile at ``path``.
@@ -41,6 +49,7 @@ class Follower:
     since: packets older than this (seconds since the epoch) are passed over until the
         end was reached once; infinity begins at the end.
     recall: gives the offset that was saved for an identity, or None.
+    clock: seconds that only go forward.  now: seconds since the epoch.
 
     state: what it is doing, in words.
     damaged: how many damaged places were met.
@@ -54,6 +63,8 @@ class Follower:
         *,
         since: Optional[float] = None,
         recall: Callable[[str], Optional[int]] = lambda _identity: None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.path = path
         self.state = "starting"
@@ -62,6 +73,10 @@ class Follower:
         self._tell = tell
         self._since = since
         self._recall = recall
+        self._clock = clock
+        self._now = now
+        self._retry_at = 0.0
+        self._last: list[Record] = []  # what the last read gave, and passed over
         self._chain: deque[SavefileReader] = deque()  # oldest first; [0] is being read
         self._place: Optional[Place] = None
         self._started = False
@@ -95,11 +110,34 @@ class Follower:
 
     def read(self) -> list[Record]:
         """The next records, oldest first; [] when there is nothing more by now."""
+        if self._clock() < self._retry_at:
+            return []
         try:
             return self._read()
-        except (OSError, PflogError) as error:
+        except OSError as error:
             self._report(error)
-            return []
+            self._let_go()
+        except PflogError as error:
+            self._report(error)
+        return []
+
+    def give_back(self, records: Sequence[Record]) -> None:
+        """Read the last records of the last read again; for who was interrupted."""
+        first = next(n for n, record in enumerate(self._last) if record is records[0])
+        self._chain[0].offset -= sum(
+            RECORD_HEADER_SIZE + len(frame) for _, _, frame in self._last[first:]
+        )
+        self._last = []
+        self._seen = None
+
+    def _let_go(self) -> None:
+        """Close the files, one of which the system cannot read; they are opened anew later."""
+        place = self.place
+        self.close()
+        self._place = place
+        self._seen = None
+        self._retry_at = self._clock() + RETRY
+        self.state = f"{self._problems.get(self.path, 'an error')}; trying again"
 
     def _read(self) -> list[Record]:
         seen = self._stat()
@@ -108,14 +146,13 @@ class Follower:
         if not self._started:
             self._start()
         while self._chain:
-            records = self._read_file(self._chain[0])
+            records = self._read_oldest()
             if records:
-                self._newest = max(self._newest, records[-1][0] + records[-1][1] / 1e6)
-                if self._since is not None:
-                    records = self._drop_old(records)
-                    if not records:
-                        continue
                 return records
+            if records is None:
+                continue
+            if self._chain[0].is_searching:
+                return []
             if not self._advance():
                 break
         # The stat is from before the reads: what came in between is seen next time.
@@ -126,6 +163,23 @@ class Follower:
                 self.state = f"waiting for {self.path}"
         return []
 
+    def _read_oldest(self) -> Optional[list[Record]]:
+        """Read the oldest file; None where it gave only what is passed over, or is done with."""
+        try:
+            records = self._read_file(self._chain[0])
+        except OSError as error:
+            if len(self._chain) == 1:
+                raise
+            self._report(error, self._chain[0].path)
+            self._leave(self._chain[0])
+            return None
+        if not records:
+            return []
+        self._last = records
+        last = records[-1][0] + records[-1][1] / 1e6
+        self._newest = max(self._newest, min(last, self._now() + AHEAD))
+        return (self._drop_old(records) if self._since is not None else records) or None
+
     def _read_file(self, reader: SavefileReader) -> list[Record]:
         damaged, offset = reader.damage is not None, reader.offset
         try:
@@ -133,7 +187,7 @@ class Follower:
             if records and not reader.is_same_content:
                 reader.offset = offset  # truncated and grown again: these are other records
                 return []
-        except (OSError, PflogError) as error:
+        except PflogError as error:
             self._report(error, reader.path)
             return []
         if reader.damage is not None and not damaged:
@@ -149,7 +203,8 @@ class Follower:
         if reader.header is None:
             self.state = "following; no savefile header has been written yet"
         else:
-            self._problems.pop(reader.path, None)
+            if self._problems.pop(reader.path, None):
+                self._tell(NOTICE, f"{reader.path}: is read again")
             self.state = "following" if len(self._chain) == 1 else f"reading {reader.path}"
         return records
 
@@ -179,7 +234,10 @@ class Follower:
         for index in reversed(range(len(files))):
             reader = files[index]
             identity = reader.identity
-            offset = self._recall(identity) if identity else None
+            if self._place is not None and identity == self._place[0]:
+                offset: Optional[int] = self._place[1]
+            else:
+                offset = self._recall(identity) if identity else None
             if offset:
                 reader.offset = offset
                 self._newest = reader.first_time() or 0.0  # what is older was read before

@@ -12,6 +12,7 @@ import selectors
 import struct
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from ..errors import PflogError
@@ -61,13 +62,14 @@ class LiveSource:
     interface: its name, pflog0 as a rule.
     tell: called once for each thing that an administrator should know.
     expression: the administrator's filter; a wrong one is told and nothing is read.
-    kernel_filter: what can be left in the kernel besides; dropped where libpcap has no
-        support for pf.
+    kernel_filters: what can be left in the kernel besides, the best first: libpcap takes the
+        first that it understands, and none where it does not know pf.
     snaplen, buffer_size: bytes.
     clock: seconds that only go forward.
 
     state: what it is doing, in words.
     dropped: packets that the kernel had no room for, over all handles.
+    filter_expression: what the kernel selects by; "" where it hands over every packet.
     """
 
     def __init__(
@@ -76,7 +78,7 @@ class LiveSource:
         tell: Tell,
         *,
         expression: str = "",
-        kernel_filter: str = "",
+        kernel_filters: Sequence[str] = (),
         snaplen: int = SNAPLEN,
         buffer_size: int = BUFFER_SIZE,
         clock: Callable[[], float] = time.monotonic,
@@ -84,14 +86,16 @@ class LiveSource:
         self.interface = interface
         self.state = f"waiting for {interface}"
         self.dropped = 0
+        self.filter_expression = ""
         self.byteorder = "<" if sys.byteorder == "little" else ">"
         self._tell = tell
         self._expression = expression
-        self._kernel_filter = kernel_filter
+        self._kernel_filters = kernel_filters
         self._snaplen = snaplen
         self._buffer_size = buffer_size
         self._clock = clock
         self._handle: Any = None
+        self._selector: Optional[selectors.BaseSelector] = None
         self._attempts = 0
         self._next_attempt = clock()
         self._next_stats = 0.0
@@ -110,17 +114,20 @@ class LiveSource:
 
     def wait(self, seconds: float) -> None:
         """Wait until packets may be there, for ``seconds`` at the most."""
-        descriptor = self.fileno()
-        if descriptor is None:
+        if self._handle is None:
             time.sleep(seconds)
             return
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            selector.select(seconds)
+        if self._selector is None:
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(self._handle.getfd(), selectors.EVENT_READ)
+        self._selector.select(seconds)
 
     def close(self) -> None:
         """Stop listening; the next ``read`` would begin again."""
         handle, self._handle = self._handle, None
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
         if handle is not None:
             self._count_drops(handle)
             self._dropped_before = self.dropped
@@ -195,22 +202,26 @@ class LiveSource:
 
     def _set_filter(self, handle: Any, failure: type[Exception]) -> None:
         # Only pf's own frames know pf's own words.
-        kernel_filter = self._kernel_filter if LINK_TYPE == DLT_PFLOG else ""
-        joined = bpf.join(kernel_filter, self._expression)
-        if not joined:
-            return
-        try:
-            handle.setfilter(joined)
-        except failure as error:
+        kernel_filters = self._kernel_filters if LINK_TYPE == DLT_PFLOG else ()
+        refused = ""
+        for kernel_filter in (*kernel_filters, ""):
+            own = self._expression
+            self.filter_expression = bpf.join(kernel_filter, own) if kernel_filter else own
             try:
-                handle.setfilter(self._expression)
-            except failure as own:
-                reason = bpf.explain(self._expression, own)
-                raise PflogError("bpf", 0, 0, f"idle because of the {reason}") from None
+                if self.filter_expression:
+                    handle.setfilter(self.filter_expression)
+            except failure as error:
+                if not kernel_filter:
+                    reason = bpf.explain(self._expression, error)
+                    raise PflogError("bpf", 0, 0, f"idle because of the {reason}") from None
+                refused = refused or bpf.explain(kernel_filter, error)
+            else:
+                break
+        if refused and not kernel_filter:
             self._tell(
                 logging.WARNING,
                 f"every packet of {self.interface} is copied, also those that cannot count: "
-                + bpf.explain(kernel_filter, error),
+                + refused,
             )
 
     def _wait_for_it(self, problem: str) -> None:

@@ -5,19 +5,24 @@ later.  From its first packet on the interface delivers everything, so from ther
 the file is left out; what the file had told by then is left out of the live packets.
 When the interface vanishes, the file takes over behind the last live packet.
 
-Times are pairs (seconds, microseconds) as the packets carry them; no clock is asked.
+Times are pairs (seconds, microseconds) as the packets carry them.  A clock is asked only
+whether they can be believed: one record of the year 2038 must not hide all others.
 """
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from typing import Optional
+from typing import Callable, Optional
 
 from ..savefile import Record
 
 __all__ = ["Overlap"]
 
 Time = tuple[int, int]
+
+AHEAD = 60
+"""Seconds by which a packet's time may be ahead of the clock and still be believed."""
 
 MAX_SESSIONS = 16
 """Past times of listening that are remembered: the file is behind by minutes, not more."""
@@ -26,11 +31,14 @@ MAX_SESSIONS = 16
 class Overlap:
     """Decide which of the two delivers a packet.
 
+    now: gives seconds since the epoch.
+
     repeated: how many packets were left out because the other source told them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
         self.repeated = 0
+        self._now = now
         self._sessions: deque[tuple[Time, Time]] = deque(maxlen=MAX_SESSIONS)
         self._live_from: Optional[Time] = None  # of the session that goes on
         self._live_to: Time = (0, 0)
@@ -40,13 +48,14 @@ class Overlap:
     def from_file(self, records: list[Record]) -> list[Record]:
         """Return the records of the file that no live packet tells."""
         kept = []
+        latest = self._latest()
         for record in records:
-            time = record[:2]
-            if self._is_live(time):
+            when = record[:2]
+            if self._is_live(when):
                 continue
-            if time > self._file_to:
-                self._file_to, self._file_same = time, 0
-            self._file_same += time == self._file_to
+            if self._file_to < when < latest:
+                self._file_to, self._file_same = when, 0
+            self._file_same += when == self._file_to
             kept.append(record)
         self.repeated += len(records) - len(kept)
         return kept
@@ -62,8 +71,8 @@ class Overlap:
             self.repeated += skip
             if skip == len(records):
                 return []
-            self._live_from = records[skip][:2]
-        self._live_to = max(self._live_to, records[-1][:2])
+            self._live_from = self._live_to = min(records[skip][:2], self._latest())
+        self._live_to = max(self._live_to, min(records[-1][:2], self._latest()))
         return records[skip:]
 
     @property
@@ -75,7 +84,7 @@ class Overlap:
 
     def restore(self, begin: Time, end: Time) -> None:
         """Remember a time of listening from before a restart."""
-        self._sessions.append((begin, end))
+        self._sessions.append((begin, min(end, self._latest())))
 
     def live_ended(self) -> None:
         """The interface is gone: from its last packet on the file is delivered again."""
@@ -83,15 +92,19 @@ class Overlap:
             self._sessions.append((self._live_from, self._live_to))
             self._live_from = None
 
-    def _is_live(self, time: Time) -> bool:
-        if self._live_from is not None and time >= self._live_from:
-            return True
-        return any(begin <= time <= end for begin, end in self._sessions)
+    def _latest(self) -> Time:
+        """What is later than this cannot be."""
+        return int(self._now()) + AHEAD, 0
 
-    def _was_in_file(self, time: Time) -> bool:
-        if time < self._file_to:
+    def _is_live(self, when: Time) -> bool:
+        if self._live_from is not None and when >= self._live_from:
             return True
-        if time == self._file_to and self._file_same:
+        return any(begin <= when <= end for begin, end in self._sessions)
+
+    def _was_in_file(self, when: Time) -> bool:
+        if when < self._file_to:
+            return True
+        if when == self._file_to and self._file_same:
             self._file_same -= 1
             return True
         return False

@@ -10,6 +10,7 @@ stays the same when the file grows, is renamed or compressed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import os
@@ -37,7 +38,12 @@ CHUNK = 1 << 17
 
 LARGEST_RECORD = RECORD_HEADER_SIZE + MAX_CAPLEN
 
+_LEAST = RECORD_HEADER_SIZE + 4  # bytes that a record is recognised by
+
 _SEARCH = 1 << 16  # bytes looked at around one place of a search by time
+
+SEARCH_AT_ONCE = 16 << 20
+"""Bytes that one read looks at for a record behind a damage: some tens of milliseconds."""
 
 PROBES = 64
 """Places that a search by time looks at first."""
@@ -74,6 +80,7 @@ class SavefileReader:
         self._first = FILE_HEADER_SIZE  # where the first record starts
         self._prefix = b""  # the file's header and first record, once they are whole
         self._header_length: Optional[int] = None  # byte 0 of the file's frames
+        self._end = 0  # of the file, when it was last searched
         self._searched = 0  # how far a search for a record behind a damage has come
 
     def close(self) -> None:
@@ -121,6 +128,11 @@ class SavefileReader:
     def keeps_prefix(self) -> bool:
         """Whether the file still begins with the first record that was read from it."""
         return bool(self._prefix) and self._pread(0, len(self._prefix)) == self._prefix
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether the next read goes on looking for a record behind a damage."""
+        return self.damage is not None and self._searched + _LEAST < self._end
 
     @property
     def is_cut(self) -> bool:
@@ -268,19 +280,39 @@ class SavefileReader:
         the start of a record that is not whole.
         """
         header = cast(FileHeader, self.header)
-        while True:
+        self._end = self.size if not self.is_compressed else 0
+        stop = self._searched + SEARCH_AT_ONCE
+        while self._searched < stop:
             buffer = self._pread(self._searched, LARGEST_RECORD)
+            if not any(buffer):
+                stop += self._skip_hole()
             at = find_record(header, buffer, 0, self._header_length)
             if at is not None:
                 self.offset = self.resumed = self._searched + at
                 self.damage = None
                 return True
-            advanced = len(buffer) - RECORD_HEADER_SIZE - 4
+            advanced = len(buffer) - _LEAST
             if advanced <= 0:
                 return False
             self._searched += advanced
             if len(buffer) < LARGEST_RECORD:
                 return False
+        return False
+
+    def _skip_hole(self) -> int:
+        """Move on to where a sparse file has data again; returns by how many bytes."""
+        if self.is_compressed or not hasattr(os, "SEEK_DATA"):
+            return 0
+        begin, descriptor = self._searched, self._raw.fileno()
+        try:
+            data = os.lseek(descriptor, begin, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # no such thing on this file system
+                return 0
+            data = self.size  # there is no data behind
+        # A record's first bytes may be zero, too.
+        self._searched = max(begin, data - _LEAST)
+        return self._searched - begin
 
     def _pread(self, offset: int, size: int) -> bytes:
         if self.is_compressed:

@@ -224,6 +224,9 @@ def test_pcapng_of_several_interfaces() -> None:
     assert len(PcapngDecoder().feed(section + pflog + ethernet + packet(1) + packets)) == 5
     with pytest.raises(PflogError, match="link type 1"):
         PcapngDecoder().feed(section + ethernet + packet(0))
+    # Each packet of a foreign interface looked through all of them: this took minutes.
+    many = section + 50_000 * ethernet + pflog + 50_000 * packet(1)
+    assert PcapngDecoder().feed(many) == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import lzma
 import math
@@ -14,6 +15,8 @@ from typing import Callable
 
 import pytest
 
+from fail2ban_pflog.sources import follow
+from fail2ban_pflog.sources import reader as readers
 from fail2ban_pflog.sources.follow import Follower
 from tests.pflogs import (
     Pflogd,
@@ -492,3 +495,120 @@ def test_random_life_with_kill_9(path: Path, seed: int) -> None:
     assert sorted(set(reader.numbers)) == list(range(life.written))
     assert len(reader.numbers) - life.written <= allowed
     life.pflogd.close()
+
+
+@pytest.mark.parametrize("code", [errno.ESTALE, errno.EIO])
+def test_file_that_the_system_cannot_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """After an I/O error or a stale handle the file is opened anew; nothing is read twice."""
+    path.write_bytes(savefile_header() + packets(range(2)))
+    now = [0.0]
+    reader = Reader(path, clock=lambda: now[0])
+    assert reader.poll() == [0, 1]
+    with path.open("ab") as file:
+        file.write(packets(range(2, 3)))
+    pread = os.pread
+
+    def broken(*_arguments: object) -> bytes:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(readers.os, "pread", broken)
+    for now[0] in (1.0, 2.0, 7.0, 13.0):
+        assert reader.poll() == []
+    assert os.strerror(code) in reader.follower.state
+    assert len(reader.told) == 1
+    monkeypatch.setattr(readers.os, "pread", pread)
+    now[0] += follow.RETRY
+    assert reader.poll() == [2]
+    assert reader.follower.state == "following"
+    assert reader.told[1:] == [f"{path}: is read again"]
+
+
+def test_file_that_went_stale_and_was_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that took its place is read from its start."""
+    path.write_bytes(savefile_header() + packets(range(2)))
+    now = [0.0]
+    reader = Reader(path, clock=lambda: now[0])
+    assert reader.poll() == [0, 1]
+    fstat = os.fstat
+
+    def stale(*_arguments: object) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(readers.os, "fstat", stale)
+    assert reader.poll() == []
+    monkeypatch.setattr(readers.os, "fstat", fstat)
+    path.unlink()
+    path.write_bytes(savefile_header() + packets(range(5, 7)))
+    assert reader.poll() == []
+    now[0] += follow.RETRY
+    assert reader.poll() == [5, 6]
+
+
+def test_hole_is_searched_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a damage each read looks at so many bytes and no more; what is behind is found."""
+    path.write_bytes(savefile_header() + packets(range(2)) + bytes(200) + packets(range(2, 4)))
+    monkeypatch.setattr(readers, "SEARCH_AT_ONCE", 50)
+    monkeypatch.setattr(readers, "LARGEST_RECORD", 64)
+    monkeypatch.delattr(readers.os, "SEEK_DATA", raising=False)
+    read: list[int] = []
+    pread = os.pread
+    monkeypatch.setattr(
+        readers.os, "pread", lambda fd, size, at: (read.append(size), pread(fd, size, at))[1]
+    )
+    reader = Reader(path)
+    steps = [[number_of(frame) for *_, frame in reader.follower.read()]]
+    while steps[-1:] != [[2, 3]] and len(steps) < 20:
+        read.clear()
+        steps.append([number_of(frame) for *_, frame in reader.follower.read()])
+        assert sum(size for size in read if size == 64) <= 3 * 64
+    assert steps[0] == [0, 1]
+    assert steps[-1] == [2, 3]
+    assert 3 < len(steps) < 20
+
+
+def test_hole_is_skipped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hole of 50 GB is passed over at once where the system knows where data is."""
+    if not hasattr(os, "SEEK_DATA"):
+        pytest.skip("needs SEEK_DATA")
+    path.write_bytes(savefile_header() + packets(range(2)))
+    reader = Reader(path)
+    assert reader.poll() == [0, 1]
+    os.truncate(path, 50 << 30)
+    with path.open("ab") as file:
+        file.write(packets(range(2, 4)))
+    if path.stat().st_blocks * 512 > 1 << 30:
+        pytest.skip("needs a file system with sparse files")
+    reads = []
+    pread = os.pread
+    monkeypatch.setattr(
+        readers.os, "pread", lambda fd, size, at: (reads.append(at), pread(fd, size, at))[1]
+    )
+    assert reader.poll() == [2, 3]
+    assert len(reads) < 50
+
+
+def test_what_was_not_judged_is_read_again(path: Path) -> None:
+    """Records given back come again, and are behind the place until then."""
+    path.write_bytes(savefile_header() + packets(range(5)))
+    reader = Reader(path)
+    records = reader.follower.read()
+    reader.follower.give_back(records[2:])
+    reader.save()
+    assert reader.poll() == [2, 3, 4]
+    reader.kill()
+    assert reader.poll() == [2, 3, 4]
+
+
+def test_packets_of_the_future_do_not_hide_a_rotated_file(path: Path) -> None:
+    """A file that came later is known as such, whatever time one packet had."""
+    pflogd = Pflogd(path)
+    reader = Reader(path, now=lambda: NOW)
+    pflogd.write(packets(range(2)) + record(2**31, syn("198.51.100.7", 3, 2)))
+    assert reader.poll() == [0, 1, 2]
+    newsyslog(path)
+    pflogd.hup()
+    path.with_name("pflog.0").unlink()
+    pflogd.write(b"".join(numbered(NOW + 100, number) for number in range(3, 5)))
+    assert reader.poll() == [3, 4]

@@ -67,3 +67,26 @@ def test_real_captures_of_the_same_traffic(system: str, seed: int) -> None:
             file_at += len(step)
             delivered += overlap.from_file(step)
     assert sorted(record[:2] for record in delivered) == sorted(record[:2] for record in live)
+
+
+def test_one_packet_of_the_future_hides_no_others() -> None:
+    """A record of the year 2038, live or in the file, leaves out none of the other source."""
+    future = (2**31, 0, b"")
+    for now in (100.0, 1_780_000_000.0):
+        overlap = Overlap(lambda: now)  # noqa: B023 - used within this round
+        first, second = ((int(now) + n, 0, b"") for n in (1, 2))
+        assert overlap.from_file([future, first]) == [future, first]
+        assert overlap.from_live([second]) == [second]
+
+        overlap = Overlap(lambda: now)  # noqa: B023
+        assert overlap.from_live([first, future]) == [first, future]
+        overlap.live_ended()
+        later = [(int(now) + 70, 0, b"")]
+        assert overlap.from_file(later) == later
+
+
+def test_a_session_of_the_future_is_over_after_a_restart() -> None:
+    """What an older version wrote down does not hide the file's packets."""
+    overlap = Overlap(lambda: 1000.0)
+    overlap.restore((900, 0), (2**31, 0))
+    assert overlap.from_file([(950, 0, b""), (1100, 0, b"")]) == [(1100, 0, b"")]

@@ -51,6 +51,7 @@ class PcapngDecoder:
         self.byteorder = ""
         self._buffer = b""
         self._interfaces: list[_Interface] = []
+        self._has_pflog = False  # one of them is pf's
 
     @property
     def pending(self) -> int:
@@ -72,7 +73,9 @@ class PcapngDecoder:
                 if at + length > len(buffer):
                     break
                 if kind == _INTERFACE:
-                    self._interfaces.append(self._interface(buffer[at + 8 : at + length - 4]))
+                    interface = self._interface(buffer[at + 8 : at + length - 4])
+                    self._interfaces.append(interface)
+                    self._has_pflog = self._has_pflog or interface.linktype == DLT_PFLOG
                 elif kind in (_PACKET, _OLD_PACKET, _SIMPLE_PACKET):
                     record = self._packet(kind, buffer[at + 8 : at + length - 4])
                     if record is not None:
@@ -92,7 +95,7 @@ class PcapngDecoder:
             if order is None:
                 raise PflogError("pcapng", 0, len(buffer) - at, "section without a byte order")
             self.byteorder = order
-            self._interfaces = []
+            self._interfaces, self._has_pflog = [], False
         if not self.byteorder:
             raise PflogError("pcapng", 0, len(buffer) - at, "does not start with a section")
         kind, length = struct.unpack_from(self.byteorder + "II", buffer, at)
@@ -127,7 +130,7 @@ class PcapngDecoder:
         self._need(body, 20 + caplen)
         interface = self._interfaces[number]
         if interface.linktype != DLT_PFLOG:
-            if all(each.linktype != DLT_PFLOG for each in self._interfaces):
+            if not self._has_pflog:
                 check_link_type(interface.linktype)
             return None
         seconds, fraction = divmod(high << 32 | low, interface.units)

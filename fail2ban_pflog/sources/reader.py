@@ -284,8 +284,9 @@ class SavefileReader:
         stop = self._searched + SEARCH_AT_ONCE
         while self._searched < stop:
             buffer = self._pread(self._searched, LARGEST_RECORD)
-            if not any(buffer):
-                stop += self._skip_hole()
+            if not any(buffer) and (skipped := self._skip_hole()):
+                stop += skipped
+                continue
             at = find_record(header, buffer, 0, self._header_length)
             if at is not None:
                 self.offset = self.resumed = self._searched + at

@@ -41,7 +41,7 @@ SERVED = (("labelled/bystanders", "live", "aggressive"), ("lab/lab", "pflogd", "
 
 NOT_FOUND = (
     # By design, docs/jails.md: nothing tells these from active FTP, media and late answers.
-    ("", r"connect\(\) scan: (ports [1-6]\d{4}|60 of the|100 of all)"),
+    ("", r"connect\(\) scan: (ports [1-6]\d{4}|60 of the|100 of all)|nmap .* -sT -p [1-6]\d{4}-"),
     ("", r"UDP scan from .*: ports [1-6]\d{4}"),
     ("", r"ACK sweep of \d+$"),
     # Of these too little is left in 116 bytes.

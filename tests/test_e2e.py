@@ -289,6 +289,30 @@ def test_shipped_jail(server: MakeServer, savefile: Path) -> None:
     assert f2b.bans() == [SCANNER]
 
 
+@pytest.mark.parametrize("increment", [False, True])
+def test_who_returns(server: MakeServer, savefile: Path, increment: bool) -> None:
+    """As shipped, a source that was banned before is banned anew for as much as the first time.
+
+    With bantime.increment fail2ban counts each of its packets more than once.
+    """
+    extra = "bantime.increment = true\n" if increment else ""
+    f2b = server(
+        f"[pflog]\nenabled = true\naction = recorder\nlogpath = {savefile}\nbantime = 1\n{extra}"
+    ).start()
+    append(savefile, scan(SCANNER, range(1, 16), time.time()))
+    f2b.wait_for_bans(SCANNER)
+    wait_for(lambda: f"Unban {SCANNER}" in f2b.log.read_text(), "the end of the ban")
+    append(savefile, scan(SCANNER, range(101, 115), time.time()))
+    append(savefile, scan(CLIENT, range(1, 16), time.time() + 0.5))
+    f2b.wait_for_bans(CLIENT)
+    if increment:
+        wait_for(lambda: f2b.bans().count(SCANNER) == 2, "the ban after fewer ports")
+    else:
+        assert f2b.bans().count(SCANNER) == 1
+        append(savefile, scan(SCANNER, range(115, 116), time.time()))
+        wait_for(lambda: f2b.bans().count(SCANNER) == 2, "the ban at the 15th port")
+
+
 @pytest.mark.parametrize("date", ["%Y-%m-%dT%H:%M:%S.123456%z", "%Y-%m-%d %H:%M:%S.123456"])
 def test_same_filter_reads_a_text_log(server: MakeServer, tmp_path: Path, date: str) -> None:
     """The filter matches the same lines, dated, in a text log of a stock backend."""

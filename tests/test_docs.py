@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
 
 from fail2ban_pflog import __version__
-from fail2ban_pflog.backend import Options
+from fail2ban_pflog.options import Options
+from fail2ban_pflog.scan import MODES, REASONS
 
 REPO = Path(__file__).resolve().parent.parent
 README = (REPO / "README.md").read_text()
@@ -30,6 +31,20 @@ def test_manual_lists_the_backends_options() -> None:
     page = page.split(".Sh ")[0]
     assert re.findall(r"^\.It Cm (\w+)", page, re.MULTILINE) == list(Options._fields)
     assert page.count("Default:") == len(Options._fields)
+
+
+def reasons() -> str:
+    """Make the table of docs/jails.md: every reason, and the modes that count it."""
+    rows = ["| reason | what it is | normal | aggressive | any |", "| --- | --- | --- | --- | --- |"]
+    for each in REASONS.values():
+        counts = " | ".join("yes" if each.rank <= mode else "" for mode in MODES.values())
+        rows.append(f"| `{each.name}` | {each.words} | {counts} |")
+    return "\n".join(rows)
+
+
+def test_the_modes_are_documented() -> None:
+    """docs/jails.md has every reason with its words and the modes that count it."""
+    assert reasons() in (REPO / "docs/jails.md").read_text()
 
 
 def test_every_document_that_is_named_exists() -> None:

@@ -32,6 +32,7 @@ from fail2ban.server.jail import Jail
 from fail2ban.server.mytime import MyTime
 
 from .blame import begins_with_address
+from .brake import Brake
 from .distinct import Distinct
 from .errors import PflogError
 from .health import Health
@@ -111,6 +112,7 @@ class FilterPflog(FileFilter):
         self._wake = threading.Event()
         self._between_lines = threading.Event()
         self._between_lines.set()
+        self._brake: Optional[Brake[Any]] = None
         self._due: deque[Line] = deque()  # lines that are to be judged
         self._introduced = False
         self._caught_up = False  # everything was read once
@@ -257,6 +259,8 @@ class FilterPflog(FileFilter):
         ]
         if distinct.waiting:
             parts.append(f"{distinct.waiting} wait until their source sent more")
+        if self._brake is not None and self._brake.waiting:
+            parts.append(f"{self._brake.waiting} bans wait")
         if self.intake is not None:
             if too_old := self._too_old + self.intake.too_old:
                 parts.append(f"{too_old} older than findtime")
@@ -274,6 +278,9 @@ class FilterPflog(FileFilter):
         self.hold_packets()
         self._watch.actions(self.jail.actions)
         self.jail.actions.sleeptime = ACTIONS_SLEEP
+        if self.options.brake and self._brake is None:
+            self._brake = Brake(self.options.brake, self.jail.putFailTicket, time.monotonic)
+            self.jail.putFailTicket = self._ban_or_wait
         self._introduced = False
 
     def stop(self) -> None:
@@ -353,6 +360,10 @@ class FilterPflog(FileFilter):
                 if self.idle or not self.active:
                     break
             intake.save(at_once=not busy)
+        if self._brake is not None:
+            self._brake.release()
+            if not self._brake.waiting:
+                self._health.warnings.pop("brake", None)
         self._caught_up = self._caught_up or not busy
         self._health.heard(busy)
         self._health.counted = self.failManager.getFailTotal()
@@ -422,6 +433,18 @@ class FilterPflog(FileFilter):
         if ip is not None:
             with contextlib.suppress(ValueError):  # a filter's own id that is no address
                 self.lines.distinct.banned(str(ip), self.lines.distinct.clock + self.mute)
+
+    def _ban_or_wait(self, ticket: Any) -> None:
+        """Take a ticket in the jail's place, where there is a brake."""
+        assert self._brake is not None
+        if ticket.restored:  # after a restart the firewall has them, or had
+            Jail.putFailTicket(self.jail, ticket)
+        elif not self._brake.put(str(ticket.getID()), ticket):
+            self._health.warn(
+                "brake",
+                f"more than {self.options.brake} sources a minute are to be banned; the others "
+                "wait (brake=): are sources forged?",
+            )
 
     def _unbanned(self, source: str) -> None:
         with contextlib.suppress(ValueError):

@@ -26,6 +26,9 @@ MAX_BUFFER = 2**31 - 1
 MAX_HOLD = 1000
 """Packets of one source that wait; a jail that counts so many is for other means."""
 
+MAX_BRAKE = 100_000
+"""Bans a minute; no firewall's table takes more for long."""
+
 MAX_SECONDS = 100 * 365 * 86_400
 """A hundred years: longer is a slip, and fail2ban's own times end there as well."""
 
@@ -90,6 +93,7 @@ class Options(NamedTuple):
     """What stands in ``backend = pflog[...]``.
 
     silence: seconds; 0 never warns.  buffer: bytes.  hold: packets; 0: half of maxretry.
+    brake: bans a minute; 0: any number.
     """
 
     interface: str = ""
@@ -101,6 +105,7 @@ class Options(NamedTuple):
     silence: float = 900.0
     buffer: int = BUFFER_SIZE
     hold: int = 0
+    brake: int = 0
 
     @classmethod
     def parse(cls, given: dict[str, str]) -> Options:
@@ -132,6 +137,7 @@ _CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
         f"a number of bytes, 1 to {MAX_BUFFER}",
     ),
     "hold": (lambda text: whole(text, 1, MAX_HOLD), f"a number of packets, 1 to {MAX_HOLD}"),
+    "brake": (lambda text: whole(text, 0, MAX_BRAKE), f"bans a minute, 0 to {MAX_BRAKE}; 0: all"),
 }
 
 

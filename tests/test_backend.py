@@ -165,6 +165,33 @@ def test_banned_source_is_muted(tmp_path: Path) -> None:
     assert "494 of banned sources" in status["Packets"]
 
 
+def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With brake=2 the third ban waits, is told once, and comes a minute later."""
+    ticks = [100.0]
+    monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
+    path = tmp_path / "pflog"
+    path.write_bytes(
+        savefile_header() + b"".join(scan(f"192.0.2.{n}", range(1, 6), NOW - 10) for n in range(4))
+    )
+    filter_ = make(brake="2")
+    filter_._prepare()
+    filter_.addLogPath(str(path))
+    drain(filter_)
+
+    def banned() -> list[str]:
+        tickets = iter(filter_.jail.getFailTicket, False)
+        return [str(ticket.getID()) for ticket in tickets]
+
+    assert banned() == ["192.0.2.0", "192.0.2.1"]
+    status = filter_.status()
+    assert "2 bans wait" in dict(status)["Packets"]
+    assert "more than 2 sources a minute" in dict(status)["Warning"]
+    ticks[0] += 60
+    drain(filter_)
+    assert banned() == ["192.0.2.2", "192.0.2.3"]
+    assert "Warning" not in dict(filter_.status())
+
+
 def test_late_flush_is_not_cleaned_away(tmp_path: Path) -> None:
     """A flush of packets older than findtime is counted before its failures expire."""
     path = tmp_path / "pflog"

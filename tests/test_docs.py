@@ -35,7 +35,10 @@ def test_manual_lists_the_backends_options() -> None:
 
 def reasons() -> str:
     """Make the table of docs/jails.md: every reason, and the modes that count it."""
-    rows = ["| reason | what it is | normal | aggressive | any |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| reason | what it is | normal | aggressive | any |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for each in REASONS.values():
         counts = " | ".join("yes" if each.rank <= mode else "" for mode in MODES.values())
         rows.append(f"| `{each.name}` | {each.words} | {counts} |")

@@ -1,0 +1,66 @@
+"""At most so many bans a minute: who forges sources must not make the firewall's tables explode.
+
+Counting goes on; a ban that is too many waits and comes when there is room, in order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Callable, Generic, TypeVar
+
+__all__ = ["Brake"]
+
+_Ticket = TypeVar("_Ticket")
+
+MINUTE = 60.0
+
+MAX_WAITING = 10_000
+"""Bans that wait; each keeps its lines.  When there are more, the one that waits for longest is
+dropped: its source is banned when it goes on."""
+
+
+class Brake(Generic[_Ticket]):
+    """Lets bans through.
+
+    most: bans a minute.  ban: takes a ticket that may pass.  clock: seconds that only go forward.
+
+    dropped: how many were dropped for want of room.
+    """
+
+    def __init__(
+        self, most: int, ban: Callable[[_Ticket], object], clock: Callable[[], float]
+    ) -> None:
+        self._ban = ban
+        self._clock = clock
+        self._passed: deque[float] = deque(maxlen=most)  # when the last ones did
+        self._waiting: dict[str, _Ticket] = {}
+        self.dropped = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many bans wait."""
+        return len(self._waiting)
+
+    def put(self, source: str, ticket: _Ticket) -> bool:
+        """Ban a source, now or when there is room; False where it has to wait."""
+        if not self._waiting and self._has_room():
+            self._pass(ticket)
+            return True
+        if len(self._waiting) >= MAX_WAITING and source not in self._waiting:
+            del self._waiting[next(iter(self._waiting))]
+            self.dropped += 1
+        self._waiting.setdefault(source, ticket)
+        return False
+
+    def release(self) -> None:
+        """Let those through for which there is room by now."""
+        while self._waiting and self._has_room():
+            self._pass(self._waiting.pop(next(iter(self._waiting))))
+
+    def _has_room(self) -> bool:
+        full = len(self._passed) == self._passed.maxlen
+        return not full or self._clock() - self._passed[0] >= MINUTE
+
+    def _pass(self, ticket: _Ticket) -> None:
+        self._passed.append(self._clock())
+        self._ban(ticket)

@@ -1,0 +1,236 @@
+"""A jail in a real fail2ban-server against the classic way: python bench/bench_server.py [PACKETS]
+
+Ours: the packets are appended to the savefile that a jail with `backend = pflog` follows.
+Classic: tcpdump prints the same packets into a text log that a jail with the stock backend
+`polling` reads, with the same filter.  Both have the shipped jail's thresholds.  CPU time per
+packet (of the server, and of tcpdump), and how much memory the server grew by.
+
+Then the endurance of the jail under fire: forged sources, and a scanner of one port a second
+among them, begun before or during the flood: at which port was it banned?
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.f2b import Server
+from tests.packets import ACK, FIN, segment
+from tests.pflogs import pflog_header, record, savefile_header, syn
+
+PACKETS = 100_000
+LAST = "192.0.2.99"
+FLOOD, RATE = 1_000_000, 20_000.0
+"""Forged sources, and how many of them come in a second of the packets' own time."""
+
+Packets = Iterator[tuple[str, int, bool]]
+"""Source, port, and whether it is a late packet."""
+
+
+def retries(count: int) -> Packets:
+    """One port retried by 50 clients."""
+    for number in range(count):
+        yield f"198.51.100.{number % 50 + 1}", 8443, False
+
+
+def late(count: int) -> Packets:
+    """Late packets of 5,000 clients."""
+    for number in range(count):
+        client = number % 5000
+        yield f"198.18.{client // 250}.{client % 250 + 1}", 443, True
+
+
+def scanners(count: int) -> Packets:
+    """2,000 scanners, every packet a new port."""
+    for number in range(count):
+        scanner = number % 2000
+        yield f"198.19.{scanner // 250}.{scanner % 250 + 1}", 1 + number // 2000, False
+
+
+def forged(count: int) -> Packets:
+    """Each packet from another source."""
+    for number in range(count):
+        source = f"{20 + (number >> 24)}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+        yield source, 1 + number % 1000, False
+
+
+def mixed(count: int) -> Packets:
+    """All of these, a quarter each."""
+    yield from (
+        packet
+        for four in zip(*(kind(count // 4) for kind in (retries, late, scanners, forged)))
+        for packet in four
+    )
+
+
+def records(packets: Packets, begin: float, rate: float) -> bytes:
+    """Make a savefile's records of packets that come ``rate`` a second."""
+    late_one = segment(40000, 443, ACK | FIN, options=b"\x01\x01\x08\x0a" + bytes(8))
+    made = []
+    for number, (source, port, is_late) in enumerate(packets):
+        frame = syn(source, port, number)
+        if is_late:
+            ip = bytearray(frame[72:92])
+            ip[3] = 20 + len(late_one)
+            frame = pflog_header() + bytes(ip) + late_one
+        made.append(record(begin + number / rate, frame))
+    return b"".join(made)
+
+
+def last(now: float) -> bytes:
+    """Records of a scanner whose ban says that everything before it was judged."""
+    return b"".join(record(now, syn(LAST, port)) for port in range(100, 120))
+
+
+def cpu(pid: int) -> float:
+    """Seconds of CPU that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid: int) -> float:
+    """Megabytes of memory that a process has."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def serve(folder: Path, backend: str, log: Path, action: str = "") -> Server:
+    """Start a server with one jail; without an action, whose shell would cost the most."""
+    folder.mkdir()
+    server = Server(
+        folder,
+        f"[pflog]\nenabled = true\nfilter = pflog\nbackend = {backend}\nlogpath = {log}\n"
+        f"action = {action}\nmaxretry = 15\nfindtime = 5m\nbantime = 1h\nmaxmatches = 15\n",
+    )
+    return server.start()
+
+
+def tail(path: Path) -> str:
+    """Return the end of a log."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 65_536))
+        return file.read().decode()
+
+
+def measure(server: Server, append: Callable[[], None], packets: int) -> tuple[float, float]:
+    """Return CPU microseconds a packet, and megabytes of growth."""
+    assert server.process is not None
+    pid = server.process.pid
+    before, memory = cpu(pid), resident(pid)
+    append()
+    while f"Ban {LAST}" not in tail(server.log):
+        time.sleep(0.1)
+    spent, grown = cpu(pid) - before, resident(pid) - memory
+    server.stop()
+    return spent / packets * 1e6, grown
+
+
+def ours(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
+    """Measure the backend."""
+    savefile = folder.parent / f"{folder.name}.pflog"
+    savefile.write_bytes(savefile_header())
+    server = serve(folder, "pflog[distinct=port, mode=normal]", savefile)
+
+    def append() -> None:
+        with savefile.open("ab") as file:
+            file.write(data)
+
+    return measure(server, append, packets)
+
+
+def classic(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
+    """Measure tcpdump and the polling backend."""
+    capture = folder.parent / f"{folder.name}.pcap"
+    capture.write_bytes(savefile_header() + data)
+    log = folder.parent / f"{folder.name}.txt"
+    log.touch()
+    server = serve(folder, "polling", log)
+    spent = 0.0
+
+    def append() -> None:
+        nonlocal spent
+        before = os.times()
+        with log.open("ab") as file:
+            subprocess.run(
+                ["tcpdump", "-n", "-e", "-tttt", "-r", capture],
+                stdout=file,
+                stderr=subprocess.DEVNULL,
+                check=True,
+            )
+        after = os.times()
+        spent = after.children_user + after.children_system
+        spent -= before.children_user + before.children_system
+
+    server_cpu, grown = measure(server, append, packets)
+    return server_cpu + spent / packets * 1e6, grown
+
+
+def table(packets: int, folder: Path) -> None:
+    """Print both ways side by side."""
+    print(f"{'packets':36}{'ours':>10}{'classic':>10}{'ratio':>7}{'memory: ours':>14}{'classic':>9}")
+    for kind in (retries, late, scanners, forged, mixed):
+        begin = time.time()
+        data = records(kind(packets), begin - packets / RATE, RATE) + last(begin)
+        one, grown = ours(folder / f"{kind.__name__}-ours", data, packets)
+        two, classic_grown = classic(folder / f"{kind.__name__}-classic", data, packets)
+        words = (kind.__doc__ or "").rstrip(".")
+        print(
+            f"{words:36}{one:>7.1f} µs{two:>7.1f} µs{two / one:>7.1f}"
+            f"{grown:>11.0f} MB{classic_grown:>6.0f} MB",
+            flush=True,
+        )
+
+
+def flood(folder: Path) -> None:
+    """Print what becomes of a scanner in a flood of forged sources."""
+    dice = random.Random(1)
+    names = {"before": ("192.0.2.1", -5.0), "during": ("192.0.2.2", 10.0)}
+    seconds = FLOOD / RATE
+    begin = time.time() - seconds - 30
+    events = [
+        (begin + number / RATE, syn(source, port, number))
+        for number, (source, port, _) in enumerate(forged(FLOOD))
+    ]
+    for source, start in names.values():
+        events += [
+            (begin + start + second + dice.random() / 2, syn(source, 1000 + second))
+            for second in range(30)
+        ]
+    events.sort(key=lambda event: event[0])
+    data = b"".join(record(when, frame) for when, frame in events)
+    del events
+    savefile = folder / "flood.pflog"
+    savefile.write_bytes(savefile_header())
+    server = serve(folder / "flood", "pflog[distinct=port, mode=normal]", savefile, "recorder")
+    assert server.process is not None
+    pid = server.process.pid
+    before, memory = cpu(pid), resident(pid)
+    with savefile.open("ab") as file:
+        file.write(data + last(time.time()))
+    slowest = 0.0
+    while LAST not in server.bans():
+        for command in (("ping",), ("status", "pflog")):
+            asked = time.monotonic()
+            server.ask(*command)
+            slowest = max(slowest, time.monotonic() - asked)
+        time.sleep(0.2)
+    spent, grown = cpu(pid) - before, resident(pid) - memory
+    print(f"\n{FLOOD:,} forged sources at {RATE:,.0f} a second of the packets' time:")
+    for name, (source, _) in names.items():
+        at = len(server.matches(source)) if source in server.bans() else 0
+        print(f"  scanner begun {name} the flood: " + (f"banned at port {at}" if at else "missed"))
+    print(f"  {spent / FLOOD * 1e6:.1f} µs a packet, {grown:.0f} MB of growth, ping and status")
+    print(f"  answered within {slowest:.2f} s, stop took {server.stop():.1f} s")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as name:
+        table(int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS, Path(name))
+        flood(Path(name))

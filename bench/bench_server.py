@@ -174,7 +174,9 @@ def classic(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
 
 def table(packets: int, folder: Path) -> None:
     """Print both ways side by side."""
-    print(f"{'packets':36}{'ours':>10}{'classic':>10}{'ratio':>7}{'memory: ours':>14}{'classic':>9}")
+    print(
+        f"{'packets':36}{'ours':>10}{'classic':>10}{'ratio':>7}{'memory: ours':>14}{'classic':>9}"
+    )
     for kind in (retries, late, scanners, forged, mixed):
         begin = time.time()
         data = records(kind(packets), begin - packets / RATE, RATE) + last(begin)

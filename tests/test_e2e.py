@@ -16,7 +16,7 @@ from typing import Callable
 
 import pytest
 
-from tests.f2b import SITE_PACKAGES, Server, wait_for
+from tests.f2b import Server, wait_for
 from tests.pflogs import (
     DATA,
     record,
@@ -25,6 +25,7 @@ from tests.pflogs import (
     shifted,
     syn,
 )
+from tests.wire import add_pair, in_namespace, inject, network, start_live
 
 SCANNER, CLIENT = "198.51.100.7", "198.51.100.8"
 MakeServer = Callable[..., Server]
@@ -338,59 +339,18 @@ def test_other_backends_are_untouched(server: MakeServer, savefile: Path, tmp_pa
 
 # -- Live: a veth pair in a network namespace ---------------------------------------------
 
-LIVE_LOADER = f"""
-import site
-site.addsitedir({SITE_PACKAGES!r})
-import fail2ban_pflog.sources.live as live
-live.LINK_TYPE = 1  # a veth's frames are Ethernet's
-"""
-
 
 @pytest.fixture
 def namespace() -> Iterator[str]:
     """A network namespace with the ends of a veth pair, `pflog9` and `wire`."""
     if os.geteuid() or shutil.which("ip") is None:
         pytest.skip("needs root and iproute2 for a network namespace")
-    name = f"f2bpflog{os.getpid()}"
-    subprocess.run(["ip", "netns", "add", name], check=True)
-    try:
-        add_pair(name)
+    with network(f"f2bpflog{os.getpid()}") as name:
         yield name
-    finally:
-        subprocess.run(["ip", "netns", "del", name], check=True)
-
-
-def in_namespace(name: str, *command: str) -> None:
-    subprocess.run(["ip", "netns", "exec", name, *command], check=True)
-
-
-def add_pair(name: str) -> None:
-    in_namespace(name, "ip", "link", "add", "pflog9", "type", "veth", "peer", "name", "wire")
-    for end in ("pflog9", "wire"):
-        in_namespace(name, "sysctl", "-qw", f"net.ipv6.conf.{end}.disable_ipv6=1")
-        in_namespace(name, "ip", "link", "set", end, "up")
-
-
-def inject(name: str, frames: list[bytes]) -> None:
-    """Send frames into the pair, as pf puts them on its log interface."""
-    code = (
-        "import socket,sys\n"
-        "s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW)\n"
-        "s.bind(('wire',0))\n"
-        "for line in sys.stdin: s.send(bytes.fromhex(line))\n"
-    )
-    subprocess.run(
-        ["ip", "netns", "exec", name, "python3", "-c", code],
-        input="".join(frame.hex() + "\n" for frame in frames).encode(),
-        check=True,
-    )
 
 
 def live_server(server: MakeServer, jails: str, namespace: str) -> Server:
-    f2b = server(jails)
-    loader = f2b.config / "action.d/pflog-backend.py"
-    loader.write_text(LIVE_LOADER + loader.read_text())
-    return f2b.start("ip", "netns", "exec", namespace)
+    return start_live(server(jails), namespace)
 
 
 def test_live(server: MakeServer, namespace: str) -> None:

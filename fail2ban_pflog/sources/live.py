@@ -31,7 +31,7 @@ a TCP header with all its options; no payload is needed."""
 BUFFER_SIZE = 2 << 20
 """Bytes that the kernel keeps for us: several thousand packets."""
 
-DELIVERY_MS = 50
+DELIVERY_MS = 10
 """How long the kernel may collect packets before it hands them over."""
 
 BATCH = 1024

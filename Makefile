@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 # Each target sets up what it needs first; see README.md.
 PY = .venv/bin/python
 

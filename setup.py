@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The package's description; the tools' settings are in pyproject.toml."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a backtest costs: ``python bench/bench_backtest.py``.
 
 Makes a savefile of a million packets as a server's firewall drops them in a day: 2,000

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Following a savefile: how soon the first line comes, and what waiting costs.
 
 Usage: python bench/bench_follow.py [PACKETS]        (8,000,000 by default: one gigabyte)

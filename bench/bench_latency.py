@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """From the 15th frame on the wire to the ban: python bench/bench_latency.py [SCANNERS]
 
 Ours: a jail listens to an interface, a veth pair in a network namespace (needs root), into

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """CPU time per packet of fail2ban-pflog print and of tcpdump: python bench/bench_print.py
 
 Makes a savefile of a million packets, as a server's firewall sees them (80 % TCP SYN

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A jail in a real fail2ban-server against the classic way: python bench/bench_server.py [PACKETS]
 
 Ours: the packets are appended to the savefile that a jail with `backend = pflog` follows.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The writer's cost and latency: python bench/bench_writer.py
 
 CPU: user and system time per packet, all child processes included, of fail2ban-pflogd

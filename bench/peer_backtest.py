@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The peer of bench_backtest.py: tcpdump's text, read by fail2ban's own FileFilter.
 
     peer_backtest.py CONFIG LOG

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The peer of bench_writer.py: what people wrote before, tcpdump's text through asyncio.
 
     peer_writer.py CAPTURE LOG

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fail2ban's backend ``pflog``: the module that a server imports.
 
 ``register()`` teaches fail2ban's Jail the name; ``FilterPflog`` is what a jail then gets.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whom a filter blames: whether that plainly is who sent the packet."""
 
 from __future__ import annotations

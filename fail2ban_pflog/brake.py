@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """At most so many bans a minute: who forges sources must not make the firewall's tables explode.
 
 Counting goes on; a ban that is too many waits and comes when there is room, in order.

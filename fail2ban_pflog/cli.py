@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line ``fail2ban-pflog``: one sub-command per module.
 
 A sub-command's module offers ``add_command(commands)``: it adds its own parser and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a source does as a whole, where one packet alone does not tell.
 
 Late answers come to ports that lie spread over the whole range that a system picks its

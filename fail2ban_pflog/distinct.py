@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Which packets tell fail2ban something new, and which of them may wait.
 
 fail2ban counts lines; a scan is many targets, a client that tries again is many packets

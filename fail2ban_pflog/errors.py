@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The one exception that the core raises.
 
 Every layer checks a length once and then reads fields that cannot fail; what is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A packet as typed fields with names: what ``fail2ban-pflog print --json`` writes.
 
 Every field is either known or None; nothing is guessed, and no payload is read.  The

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A pflog frame as one line of text, in tcpdump's words.
 
 Most packets of a firewall's log are plain TCP segments and UDP datagrams, few senders

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pflog header: its dialects and number tables, as data.
 
 Byte 0 of a frame is the header's length; it tells the dialect, and with it which

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What a jail that looks healthy may lack: packets, lines, failures.  Each is told once.
 
 A jail whose filter never matches, whose expression takes nothing or whose ignoreip takes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """All sources of one jail: its savefiles and the interface, each packet once.
 
 The sources belong to the jail's thread.  Who else adds or removes a savefile only changes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Records to the lines that somebody is given: the one way for backend, writer and backtest.
 
 frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, may it wait

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The options of ``backend = pflog[...]``, and what the writer's command line shares with them.
 
 Values are what an administrator typed: each is matched as a whole, and nothing in it is

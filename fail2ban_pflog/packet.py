@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A frame as a packet: the one decoding that text, JSON, policy and backtest start from.
 
 Nearly all packets of a firewall's log stand directly behind an IP header without

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where reading was, kept in fail2ban's database.
 
 The database knows log files: a name, a hash, a position.  A savefile's place is one of

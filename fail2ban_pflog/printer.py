@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``fail2ban-pflog print``: savefiles as lines, dated as ``tcpdump -tttt`` does.
 
 A file is read in large pieces; each piece's whole records are printed with one write

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Find where a record starts in the middle of a savefile.
 
 Two need it: a follower that met a damaged record, and one that looks for the first

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pcap savefile: bytes in, records out, no I/O.
 
 A savefile is a header of 24 bytes, then records: a header of 16 bytes (seconds,

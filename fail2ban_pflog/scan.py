@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What one dropped packet looks like: ``Packet`` -> a named reason, and the lowest mode for it.
 
 A scan asks; honest packets that pf drops are mostly answers, or late.  TCP tells them

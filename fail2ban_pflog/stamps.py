@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Seconds since the epoch as text: one look at the time zone per minute, not per packet.
 
 Offsets from UTC have been whole minutes, and changed at whole minutes, since 1972; pf

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A bounded table in which newcomers push out newcomers, never those who came twice.
 
 A flood of forged sources brings each of them once.  So what is kept of a source waits in

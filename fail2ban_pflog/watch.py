@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A jail's actions, watched: an action that did not start blocks nobody, and says so once.
 
 fail2ban logs that an action failed and goes on: its status counts bans that block nothing.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who takes part in the laboratory: its scanners and bystanders, and what they run.
 
 Bystanders run real programs where the firewall's loss of state is all that it takes;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who would be banned of captures with labels, by the backtest's own judging, and who wrongly.
 
     python -m lab.evaluate [--jail J] [--mode M] [--form F] [--set OPTION=VALUE] STEM...
@@ -18,10 +19,10 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from fail2ban_pflog.backtest import jails
-from fail2ban_pflog.backtest.captures import Captures
-from fail2ban_pflog.backtest.judge import Judge
-from fail2ban_pflog.backtest.run import Run, Trust
+from fail2ban_pflog.backtest.judging import jails
+from fail2ban_pflog.backtest.judging.judge import Judge
+from fail2ban_pflog.backtest.judging.run import Run, Trust
+from fail2ban_pflog.sources.captures import Captures
 
 __all__ = ["FORMS", "JAILS", "MODES", "Source", "judge", "savefile", "sources_of", "stems", "table",
            "wrong"]  # fmt: skip

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """IP packets as systems send them: their TTLs, TCP options and own ports.
 
 For sources that are made up (synthetic.py); checksums are left 0, pf drops before them.

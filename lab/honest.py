@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stories of made-up honest hosts: late answers, late packets, tunnels, traceroutes, victims.
 
 Each function is one story: it adds the sources of one behaviour to a scene, with ports,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A laboratory: real scanners and real bystanders against a firewall that logs its drops.
 
 Every host is a network namespace on one bridge.  The protected one, 10.99.0.2 and fd99::2,

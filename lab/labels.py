@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Captures with labels: packets that a firewall dropped, and what each source is.
 
 NAME.live.pcap      as a live reader of pflog0 sees them

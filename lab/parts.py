@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The parts that bystanders of the laboratory play; lab.py runs this in their namespaces.
 
 `host` is the protected host's own part: it serves TCP 22, 25, 80 and 443, asks the servers

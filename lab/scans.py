@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Stories of made-up scanners: of ports, of hosts, from ports of all kinds."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Made-up sources: who sends what to whom, and when.
 
 All asks HOSTS hosts behind one firewall, or one of them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Captures of made-up sources, in more variants than real programs give (those: lab.py).
 
     python -m lab.synthetic STEM [SEED]    writes STEM.live.pcap, .pflogd.pcap, .labels.json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """`make demo`: a scan in a real pflog file, the stock fail2ban, and what it bans.
 
 The capture is FreeBSD's own pflogd's, with its times moved to now.  The server is the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What tests of backtests share: the command, captures with known packets, their result."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Fixtures that several test modules share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packets that leave nothing out: every option, flag, type, extension header and lie.
 
 All are made by hand, so that the wrong ones can be as wrong as an attacker's.

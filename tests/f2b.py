@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A private fail2ban server: the distribution's own programs, nothing of the system's.
 
 The stock configuration is copied into a temporary folder, the project's is laid over it,

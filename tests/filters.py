@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The shipped filter, as fail2ban itself reads and applies it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Compare our lines with tcpdump's: python -m tests.oracle [--show N] CAPTURE_OR_FOLDER...
 
 Takes the IP packets out of ordinary captures (pcap or pcapng; Ethernet, raw IP, Linux

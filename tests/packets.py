@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packets in a pflog frame, for tests that care about ports and flags and nothing else."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What others would make of a capture: the rules that people run on pf's log today.
 
 Both are told here as their authors published them, and nothing is added.
@@ -10,7 +11,7 @@ import shutil
 from collections import defaultdict
 from pathlib import Path
 
-from fail2ban_pflog.backtest.captures import Captures
+from fail2ban_pflog.sources.captures import Captures
 from lab import evaluate
 from lab.labels import source_of, target_of
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Frames and savefiles for tests, made by hand: every packet carries a number.
 
 The number is the TCP sequence number, so that a test can say which packets were

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What holds for any bytes at all; property tests and the fuzzer check it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The action pf-pflog, run by fail2ban's own code against a pfctl that records its calls."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fail2ban-pflogd as a process: lines, signals, rotations, privileges, troubles."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fail2ban-pflogd's sources that are no files: tcpdump, the interface; fail2ban at the end."""
 
 from __future__ import annotations

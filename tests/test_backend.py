@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """FilterPflog at fail2ban's seam, without a server: options, clocks, silence, prefixes."""
 
 from __future__ import annotations

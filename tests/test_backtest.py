@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Backtests: the same bans as a real server; what the report, the plots and explain say."""
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from tests.pflogs import shifted, syn
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest import jails, judge, report, run, survey
-from fail2ban_pflog.backtest.captures import Captures
+from fail2ban_pflog.backtest.judging import jails, judge, run, survey
+from fail2ban_pflog.backtest.telling import report
 from fail2ban_pflog.cli import main
+from fail2ban_pflog.sources.captures import Captures
 
 # -- verdicts ---------------------------------------------------------------------------
 

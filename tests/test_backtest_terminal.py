@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Backtests at a terminal, as real processes: colour, progress, Ctrl-C."""
 
 from __future__ import annotations

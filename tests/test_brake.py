@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The brake: at most so many bans a minute, the others in order."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever breaks in a pflog jail breaks that jail alone, says why, and can be mended.
 
 Every row is a breakage; of every row the same is asked, at a start and at a reload:

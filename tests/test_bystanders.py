@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Who is banned: the shipped jails, and the rules of others, on captures with labels.
 
 Each capture is what a firewall dropped, whole as a live reader sees it and cut as pflogd

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What captures come in: packed, pcapng, several at once, damaged."""
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from tests.pflogs import syn
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest.captures import Captures, sizes
-from fail2ban_pflog.backtest.pcapng import PcapngDecoder
 from fail2ban_pflog.cli import main
+from fail2ban_pflog.pcapng import PcapngDecoder
+from fail2ban_pflog.sources.captures import Captures, sizes
 
 
 def pcapng(records: list[tuple[float, bytes]], order: str = "<", units: int = 6) -> bytes:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the documents say of options and commands is what the program has."""
 
 from __future__ import annotations
@@ -72,3 +73,18 @@ def test_changelog_knows_the_version() -> None:
     entry = re.search(r"^## (\S+)", (REPO / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert entry is not None
     assert entry[1] == __version__
+
+
+def test_each_source_file_names_its_licence() -> None:
+    """All that is no prose and no data has an SPDX line in its head."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPO, capture_output=True, text=True
+    )
+    if listed.returncode:
+        pytest.skip("needs a git checkout")
+    others = {"LICENSE", "MANIFEST.in", "py.typed", ".gitignore"}
+    for path in map(REPO.joinpath, listed.stdout.split()):
+        if path.suffix == ".md" or path.name in others or "tests/data" in str(path):
+            continue
+        head = path.read_text().splitlines()[:3]
+        assert any("SPDX-License-Identifier: GPL-2.0-or-later" in line for line in head), path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The real fail2ban-server bans from pf's log: what an administrator sees.
 
 Each test has a server of its own, with the distribution's programs and a private folder.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the systems' own tools make of files/: rc.d, newsyslog, systemd, logrotate."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The filter's options, beyond the samples in files/logs/pflog."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fail2ban's own test of filters, run on our filter and the samples in files/logs/pflog."""
 
 from __future__ import annotations

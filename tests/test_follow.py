@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Following a savefile: every record once, whatever happens to the file."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One frame, one line: words, promises that hold for any bytes, and both ways to a line."""
 
 from __future__ import annotations

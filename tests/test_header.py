@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The pflog header: every dialect, every system's numbers, hostile names."""
 
 from __future__ import annotations

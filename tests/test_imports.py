@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The layers: arrows go downward only, and the core is pure."""
 
 from __future__ import annotations

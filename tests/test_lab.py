@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What makes captures with labels: made-up sources, NFLOG's records, counts of labels."""
 
 from __future__ import annotations

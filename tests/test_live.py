@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Listening on the interface, against a stand-in for pcapy that a test steers."""
 
 from __future__ import annotations

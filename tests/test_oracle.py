@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Our lines beside those of the installed tcpdump."""
 
 from __future__ import annotations

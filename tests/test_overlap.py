@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A savefile and the interface together: each packet once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """fail2ban-pflog print: files, streams, filters, and what it says when something is wrong."""
 
 from __future__ import annotations

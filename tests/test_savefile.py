@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The savefile: both byte orders, both units, pieces of any size, damage."""
 
 from __future__ import annotations

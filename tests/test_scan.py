@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """scan.py: what each kind of packet looks like; conduct.py: what a source does as a whole."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """An hour's traffic by a faked clock: memory and file descriptors stay level."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Seconds since the epoch as text, across changes of daylight saving time."""
 
 from __future__ import annotations

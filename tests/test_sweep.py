@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Sweeps: each setting comes to the bans that it comes to alone."""
 
 from __future__ import annotations
@@ -23,19 +24,19 @@ from tests.pflogs import syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest import family, jails, judge, run, sweep, workers
-from fail2ban_pflog.backtest.captures import Captures
+from fail2ban_pflog.backtest.judging import family, jails, judge, run, settings, workers
 from fail2ban_pflog.cli import main
+from fail2ban_pflog.sources.captures import Captures
 
 
 def test_combinations() -> None:
     """Ranges, lists and steps multiply."""
-    assert sweep.combinations(["maxretry=5..7", "mode=normal,any"]) == [
+    assert settings.combinations(["maxretry=5..7", "mode=normal,any"]) == [
         {"maxretry": str(number), "mode": mode}
         for number in (5, 6, 7)
         for mode in ("normal", "any")
     ]
-    assert len(sweep.combinations(["maxretry=5..30..5"])) == 6
+    assert len(settings.combinations(["maxretry=5..30..5"])) == 6
 
 
 @pytest.mark.parametrize(
@@ -51,12 +52,12 @@ def test_combinations() -> None:
 def test_wrong_combinations(words: list[str], told: str) -> None:
     """What cannot be swept is told."""
     with pytest.raises(jails.ConfigurationError, match=told):
-        sweep.combinations(words)
+        settings.combinations(words)
 
 
 def test_commas_within_brackets() -> None:
     """They belong to a value."""
-    (one, other) = sweep.combinations(["backend=pflog[distinct=port, mode=any],pflog"])
+    (one, other) = settings.combinations(["backend=pflog[distinct=port, mode=any],pflog"])
     assert one == {"backend": "pflog[distinct=port, mode=any]"}
     assert other == {"backend": "pflog"}
 
@@ -176,12 +177,10 @@ def test_no_family_where_maxretry_shows() -> None:
 @pytest.mark.parametrize("jobs", [1, 2, 3, 5])
 def test_shares_keep_families_together(jobs: int) -> None:
     """Every setting is in one share, and few families are in two."""
-    settings = sweep.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
-    parts = workers.shares(settings, jobs)
+    every = settings.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
+    parts = workers.shares(every, jobs)
     assert sorted(index for part in parts for index in part) == list(range(20))
-    held = [
-        {(settings[index]["findtime"], settings[index]["mode"]) for index in part} for part in parts
-    ]
+    held = [{(every[index]["findtime"], every[index]["mode"]) for index in part} for part in parts]
     assert sum(map(len, held)) <= 4 + jobs - 1
 
 

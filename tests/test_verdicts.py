@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts are fail2ban's own: against a plain reference, on random jails and captures.
 
 The reference judges each packet when it comes, cleans up at every packet and asks fail2ban's
@@ -18,10 +19,10 @@ from tests.pflogs import syn, syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest import family, jails, judge, run
-from fail2ban_pflog.backtest.captures import Captures
+from fail2ban_pflog.backtest.judging import family, jails, judge, run
 from fail2ban_pflog.blame import begins_with_address
 from fail2ban_pflog.packet import Decoder
+from fail2ban_pflog.sources.captures import Captures
 
 Packet = tuple[float, bytes]
 

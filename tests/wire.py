@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A veth pair in a network namespace that stands in for pflog0, and a server that listens to it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Loads the backend ``pflog`` into fail2ban's server; bans nothing.
 
 fail2ban has no plug-in point for backends, but it imports the Python actions of a jail

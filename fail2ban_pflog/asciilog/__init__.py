@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """``fail2ban-pflogd``: the fallback writer, pflog as a text log.
 
 Two processes, as in OpenBSD's pflogd.  The *monitor* keeps the privileges and does

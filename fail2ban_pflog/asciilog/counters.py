@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The figures that outlive a worker: in memory shared by the monitor and its workers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where the worker's records come from, each as a coroutine that runs until its end.
 
 A feed opens what it needs, calls ``ready`` (from then on there are no privileges), and

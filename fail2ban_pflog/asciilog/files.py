@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Opening files where others can write, and the pid file.
 
 A path is walked folder by folder with descriptors, so nobody can exchange a part of

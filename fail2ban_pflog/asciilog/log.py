@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The text log: whole lines or nothing.
 
 A batch of lines goes to the file in one write.  Free space is asked for before, and

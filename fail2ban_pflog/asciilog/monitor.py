@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The process that keeps its privileges: opens the log, hands on signals, starts workers.
 
 What it is asked for comes over a socket from a worker that may have been taken over:

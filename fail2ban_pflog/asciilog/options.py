@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command line of ``fail2ban-pflogd``, and what can be checked of it beforehand."""
 
 from __future__ import annotations

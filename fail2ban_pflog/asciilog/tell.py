@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Messages for administrators: one line each on standard error.
 
 daemon(8), rc.d's ``daemon_logger`` and systemd carry them to the system's log.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The process that looks at packets: records in, lines out, in one asyncio loop.
 
 A source's callback hands over a batch of records; they become one text and one write

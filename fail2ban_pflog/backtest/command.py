@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The command lines ``backtest`` and ``explain``.
 
 Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
@@ -22,10 +23,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
-    from .explain import Explanation
-    from .jails import Configuration
-    from .run import Result
-    from .terminal import Progress
+    from .judging.jails import Configuration
+    from .judging.run import Result
+    from .judging.workers import Progress
+    from .telling.explain import Explanation
 
 __all__ = ["add_command"]
 
@@ -147,7 +148,7 @@ def _drop_output() -> None:
 
 def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
-        from . import jails
+        from .judging import jails
     except ImportError as error:
         print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
         return USAGE
@@ -189,7 +190,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, str]:
 
 def _check_output(path: Optional[Path]) -> None:
     """Find out before the work whether a file can be written at its end, and may be."""
-    from .captures import is_capture
+    from ..sources.captures import is_capture
 
     if path is None:
         return
@@ -202,14 +203,14 @@ def _check_output(path: Optional[Path]) -> None:
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:
-    from .jails import Configuration, find_configuration
+    from .judging.jails import Configuration, find_configuration
 
     return Configuration(arguments.config or find_configuration())
 
 
 def _jails(arguments: argparse.Namespace, configuration: Configuration) -> list[str]:
     """The jails to try.  Raises ConfigurationError where there is none."""
-    from .jails import ConfigurationError, choose
+    from .judging.jails import ConfigurationError, choose
 
     names: list[str] = arguments.jail or choose(configuration.jails())
     if not names:
@@ -228,7 +229,7 @@ def _tell(message: str) -> None:
 
 def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.plot or arguments.html:
-        from . import plot
+        from .telling import plot
 
         _check_output(arguments.plot)
         _check_output(arguments.html)
@@ -238,10 +239,10 @@ def _backtest(arguments: argparse.Namespace) -> int:
             _tell(f"{problem}; the page comes without pictures")
     if arguments.sweep:
         return _sweep(arguments)
-    from .captures import Captures
-    from .judge import Judge
-    from .run import Run, Trust
-    from .terminal import progress
+    from ..sources.captures import Captures
+    from .judging.judge import Judge
+    from .judging.run import Run, Trust
+    from .telling.terminal import progress
 
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
@@ -281,8 +282,8 @@ def _writing() -> Iterator[None]:
 
 
 def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
-    from .report import Document, as_csv, as_json, jail_dict, jail_document
-    from .terminal import show
+    from .telling.report import Document, as_csv, as_json, jail_dict, jail_document
+    from .telling.terminal import show
 
     documents: list[Document] = [jail_document(result, arguments.verbose) for result in results]
     if arguments.json:
@@ -293,7 +294,7 @@ def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
         for document in documents:
             show(document)
     if arguments.plot or arguments.html:
-        from . import plot
+        from .telling import plot
 
         if arguments.plot:
             plot.write(arguments.plot, results)
@@ -309,19 +310,21 @@ def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> st
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from . import sweep, workers
-    from .report import as_json, table_csv
-    from .terminal import progress, show
+    from .judging.settings import Sweep, combinations
+    from .judging.workers import run_sweep
+    from .telling import advice
+    from .telling.report import as_json, table_csv
+    from .telling.terminal import progress, show
 
     if arguments.plot or arguments.verbose:
         raise _UsageError("--plot and --verbose are for single jails, not for --sweep")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     common = _settings(arguments)
-    settings = [{**common, **each} for each in sweep.combinations(arguments.sweep)]
+    settings = [{**common, **each} for each in combinations(arguments.sweep)]
     if twice := sorted(set(common) & {word.partition("=")[0] for word in arguments.sweep}):
         raise _UsageError(f"{twice[0]} is given to --set and to --sweep")
-    asked = sweep.Sweep(
+    asked = Sweep(
         configuration.folder,
         name,
         tuple(arguments.captures),
@@ -329,7 +332,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         tuple(arguments.trust),
     )
     with progress(f"judging {len(settings)} settings") as report:
-        judged = workers.run_sweep(asked, _tell, report)
+        judged = run_sweep(asked, _tell, report)
     outcomes = judged.outcomes
     for problem in judged.problems:
         _tell(problem)
@@ -337,15 +340,15 @@ def _sweep(arguments: argparse.Namespace) -> int:
         _tell("interrupted; this is known of what was read:")
     with _writing():
         if arguments.json:
-            print(as_json(sweep.as_dicts(name, outcomes)))
+            print(as_json(advice.as_dicts(name, outcomes)))
         elif arguments.csv:
-            print(table_csv(*sweep.as_table(outcomes)), end="")
+            print(table_csv(*advice.as_table(outcomes)), end="")
         else:
-            show(sweep.document(name, common, outcomes))
+            show(advice.document(name, common, outcomes))
         if arguments.html:
-            from . import plot
+            from .telling import plot
 
-            plot.write_page(arguments.html, [sweep.document(name, common, outcomes)], [])
+            plot.write_page(arguments.html, [advice.document(name, common, outcomes)], [])
     if judged.interrupted:
         return INTERRUPTED
     trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
@@ -356,10 +359,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from .captures import Captures
-    from .explain import Explainer
-    from .judge import Judge
-    from .terminal import progress
+    from ..sources.captures import Captures
+    from .judging.judge import Judge
+    from .telling.explain import Explainer
+    from .telling.terminal import progress
 
     if arguments.packet is not None and arguments.packet < 1:
         raise _UsageError(f"--packet {arguments.packet}: packets are numbered from 1")

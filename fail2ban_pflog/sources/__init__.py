@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Where records come from.
 
     reader   one open savefile, plain or compressed, read from an offset

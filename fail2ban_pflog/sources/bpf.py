@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packet filter expressions (pcap-filter), checked with libpcap's own words.
 
 pcapy is imported late: who neither listens nor filters does not need it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Files as they were before gzip, bzip2, xz or zstd; their first bytes tell, not the name.
 
 Whatever a decompressor raises comes as OSError.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Follow a savefile that grows, shrinks and is rotated; deliver each record once.
 
 A chain of open files is read from the oldest to the newest; the last is the file that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Read frames from pf's log interface through libpcap.
 
 The handle never blocks: its descriptor is waited for by whoever owns the loop, then

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A savefile and the interface that it is written from, together: each packet once.
 
 pflogd and a live reader see the same packets with the same times, pflogd's a minute

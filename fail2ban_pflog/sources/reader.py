@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One savefile, opened once and read from an offset, plain or compressed.
 
 The place is a file offset and always behind a whole record: what follows it is read

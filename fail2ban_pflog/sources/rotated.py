@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The rotated companions of a savefile, as newsyslog and logrotate name them.
 
 /var/log/pflog has pflog.0 (newest), pflog.1.bz2, ...; logrotate begins at .1 or puts

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Packets in tcpdump's words: a module per protocol, all on one ``View``.
 
 Each decoder is a generator of pieces of text.  It reads through a ``View``, whose

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ICMP: what it says, and of the packet it quotes the addresses, protocol and port."""
 
 from __future__ import annotations

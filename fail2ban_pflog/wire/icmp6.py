@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """ICMPv6: errors with what they quote, echo, neighbour discovery, MLD.
 
 Node information messages hold names that their sender chose: only their type and

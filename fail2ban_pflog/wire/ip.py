@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """IPv4 and IPv6 with its extension headers, and who prints what they carry."""
 
 from __future__ import annotations

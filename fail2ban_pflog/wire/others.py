@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The remaining protocols: what their own header says, nothing of what is inside.
 
 Where tcpdump would go on into another protocol (GRE, IP in IP) or into a routing

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """SCTP (RFC 4960): ports, chunks and their numbers; never what they carry.
 
 The line ends where tcpdump would start another: at the gaps and duplicates that a

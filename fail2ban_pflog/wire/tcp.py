@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """TCP: flags, numbers and options; never what it carries.
 
 Sequence numbers are relative, as tcpdump prints them without -S: the first segment

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """TCP options, each with what it carries; lengths that lie end the list.
 
 The texts are tcpdump's to the letter, its odd brackets included: ``[bad opt]`` where

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """UDP: ports and lengths; never what it carries."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The captured bytes of one packet, read with every length checked.
 
 Offsets count from the start of the frame.  ``end`` is where the bytes end that a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Coverage-guided fuzzing of the core: python tests/fuzz/fuzz_line.py [-max_total_time=60]
 
 Feeds bytes that atheris breeds to the printer, the typed decoder and the savefile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """The terminal: colour and progress, by rich where it is installed, and only on a terminal."""
 
 from __future__ import annotations
@@ -7,14 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Optional, TextIO
+from typing import Any, Optional, TextIO
 
+from ..judging.workers import Progress
 from .report import WIDTH, Document, Style, lines, text
 
-__all__ = ["Progress", "progress", "show"]
-
-Progress = Callable[[int, int, int], None]
-"""progress(done, size, packets): bytes read, bytes in all, packets so far."""
+__all__ = ["progress", "show"]
 
 STYLES = {
     Style.PLAIN: None,

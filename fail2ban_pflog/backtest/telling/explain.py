@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Every step of the way of some packets: line, distinct table, expressions, counter, verdict.
 
 All packets go through the judge as in a backtest, for a verdict depends on those before;
@@ -11,16 +12,16 @@ import re
 from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..distinct import Verdict
-from ..errors import PflogError
-from ..formatter import Formatter
-from ..packet import Packet
-from ..savefile import Record
-from ..scan import Rank, Reason
-from ..stamps import Stamps
-from .captures import Captures
-from .jails import set_time
-from .judge import Ban, Judge
+from ...distinct import Verdict
+from ...errors import PflogError
+from ...formatter import Formatter
+from ...packet import Packet
+from ...savefile import Record
+from ...scan import Rank, Reason
+from ...sources.captures import Captures
+from ...stamps import Stamps
+from ..judging.jails import set_time
+from ..judging.judge import Ban, Judge
 from .report import duration, moment
 
 __all__ = ["Explainer", "Explanation"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What is counted beside the verdicts, in bounded memory: sources, time lines, ports."""
 
 from __future__ import annotations
@@ -6,8 +7,8 @@ import math
 from hashlib import blake2b
 from ipaddress import ip_address
 
-from ..packet import NONE, Packet
-from ..scan import MODES, reason
+from ...packet import NONE, Packet
+from ...scan import MODES, reason
 
 __all__ = ["MAX_TOLD_APART", "Census", "Survey", "Timeline"]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jails as fail2ban itself would run them, but without threads and actions.
 
 The configuration is read by fail2ban's own readers and turned into the commands that
@@ -32,9 +33,9 @@ from fail2ban.server.observer import Observers, ObserverThread
 from fail2ban.server.server import Server
 from fail2ban.server.ticket import BanTicket, FailTicket
 
-from ..backend import FilterPflog, register
-from ..distinct import Distinct, Verdict
-from ..lines import Item
+from ...backend import FilterPflog, register
+from ...distinct import Distinct, Verdict
+from ...lines import Item
 
 __all__ = [
     "BanTicket",

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """What the judges of a sweep have in common is done once per packet: its line, its failures.
 
 All that remembers something each of them keeps for itself.
@@ -8,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from ..formatter import Formatter
-from ..packet import Packet
-from ..stamps import Stamps
+from ...formatter import Formatter
+from ...packet import Packet
+from ...stamps import Stamps
 from .judge import Judge
 
 __all__ = ["Once", "share"]

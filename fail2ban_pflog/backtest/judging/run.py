@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Captures through judges, in one pass; what is counted beside them is bounded.
 
 A result is plain data: it can be sent from one process to another, and printed.
@@ -13,10 +14,10 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Callable, NamedTuple, Optional, Protocol, Union
 
-from ..errors import PflogError
-from ..packet import Packet
-from ..savefile import Record
-from .captures import Batch, Captures
+from ...errors import PflogError
+from ...packet import Packet
+from ...savefile import Record
+from ...sources.captures import Batch, Captures
 from .jails import ConfigurationError, logged_errors, set_time
 from .judge import Ban, Close, Judge
 from .share import share

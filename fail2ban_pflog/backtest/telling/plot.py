@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Results as pictures, by matplotlib, and as a page that holds everything itself.
 
 Two pictures per jail: what was logged and what would have been prevented over time, with
@@ -17,9 +18,9 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Optional
 
+from ..judging.run import Result
+from ..judging.survey import Survey
 from .report import Document, Facts, Table
-from .run import Result
-from .survey import Survey
 
 __all__ = ["problem", "write", "write_page"]
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """pcapng: bytes in, records out, no I/O.
 
 A file is a chain of blocks (type, length, body, length again): a section header tells
@@ -13,8 +14,8 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple, Optional
 
-from ..errors import PflogError
-from ..savefile import DLT_PFLOG, MAX_CAPLEN, Record, check_link_type
+from .errors import PflogError
+from .savefile import DLT_PFLOG, MAX_CAPLEN, Record, check_link_type
 
 __all__ = ["MAGIC", "PcapngDecoder"]
 

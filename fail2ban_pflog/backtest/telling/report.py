@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Results as a document: facts and tables, in words.
 
 A ``Document`` is what text, terminal and page have in common; ``text`` sets it plainly
@@ -16,9 +17,9 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, NamedTuple, Union
 
-from .judge import Ban
-from .run import Result
-from .survey import MAX_TOLD_APART
+from ..judging.judge import Ban
+from ..judging.run import Result
+from ..judging.survey import MAX_TOLD_APART
 
 __all__ = [
     "Document",

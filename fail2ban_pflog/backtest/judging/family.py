@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Jails that differ in maxretry alone, judged as one for as long as they agree.
 
 How many failures of a source fail2ban counts does not depend on maxretry until it bans
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
 
-from ..savefile import Record
+from ...savefile import Record
 from .jails import Configuration
 from .judge import Judge
 

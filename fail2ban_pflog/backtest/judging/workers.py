@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """A sweep on all cores.
 
 Each process reads the captures once and feeds its share of the settings packet by
@@ -16,15 +17,17 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable
 
-from .captures import Captures, is_stream, sizes
+from ...sources.captures import Captures, is_stream, sizes
 from .family import families
 from .jails import Configuration, ConfigurationError, quiet
 from .judge import Judge
 from .run import Result, Run, Trust
-from .sweep import Judged, Outcome, Sweep
-from .terminal import Progress
+from .settings import Judged, Outcome, Sweep
 
-__all__ = ["run_sweep", "shares"]
+__all__ = ["Progress", "run_sweep", "shares"]
+
+Progress = Callable[[int, int, int], None]
+"""progress(done, size, packets): bytes read, bytes in all, packets so far."""
 
 LOOK_EVERY = 0.2
 """Seconds after which Ctrl-C is noticed at the latest."""

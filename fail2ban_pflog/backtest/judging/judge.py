@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """One jail, judged by fail2ban's own code on a clock that the packets turn.
 
 A packet goes the backend's way: ``Lines`` decides whether it becomes a line, the jail's
@@ -27,11 +28,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..blame import begins_with_address
-from ..errors import PflogError
-from ..lines import EARLIEST
-from ..packet import NONE, Packet
-from ..savefile import Record
+from ...blame import begins_with_address
+from ...errors import PflogError
+from ...lines import EARLIEST
+from ...packet import NONE, Packet
+from ...savefile import Record
 from .jails import (
     BanTicket,
     EveryPacket,

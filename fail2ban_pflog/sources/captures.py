@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
 """Captures of all kinds as one stream, in the order of their packets' times.
 
 What a file is, and how it is compressed, its first bytes tell, not its name.  Each file
@@ -24,12 +25,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional, Union, cast
 
 from ..errors import PflogError
+from ..pcapng import MAGIC as PCAPNG_MAGIC
+from ..pcapng import PcapngDecoder
 from ..savefile import MAGICS as SAVEFILE_MAGICS
 from ..savefile import Decoder, Record
-from ..sources.compressed import MAGICS as PACKED_MAGICS
-from ..sources.compressed import decompressed
-from .pcapng import MAGIC as PCAPNG_MAGIC
-from .pcapng import PcapngDecoder
+from .compressed import MAGICS as PACKED_MAGICS
+from .compressed import decompressed
 
 __all__ = ["Batch", "Captures", "is_capture", "is_stream", "sizes"]
 

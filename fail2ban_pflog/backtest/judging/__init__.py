@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Verdicts: fail2ban's own code on a clock that the packets turn.
+
+jails     fail2ban's own reading of its configuration; jails without actions
+judge     one jail
+survey    what is counted beside the verdicts: sources, time lines, ports
+run       captures through judges, in one pass
+settings  the settings of a sweep, and what each came to
+family    judges that differ in maxretry alone, as one
+share     what judges have in common, done once
+workers   a sweep on all cores
+"""

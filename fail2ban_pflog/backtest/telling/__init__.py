@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Results, told.
+
+report    a document of facts and tables; as text, JSON and CSV
+advice    which of a sweep's settings is the best
+explain   every step of the way of one source's packets
+plot      pictures, and a page that holds everything itself
+terminal  colour and progress, where rich is installed
+"""

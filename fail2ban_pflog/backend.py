@@ -41,6 +41,7 @@ from .intake import Batch, Intake
 from .lines import Line, Lines
 from .options import NAME, Options, short
 from .places import File, Places
+from .sources.shared import bell
 from .watch import Watch
 
 __all__ = ["FilterPflog", "register"]
@@ -111,6 +112,7 @@ class FilterPflog(FileFilter):
         self._health = Health(self.tell, self.options.silence, time.monotonic)
         self._watch = Watch(self.tell, logging.getLogger("fail2ban"), self._unbanned)
         self._wake = threading.Event()
+        bell(self._wake)
         self._between_lines = threading.Event()
         self._between_lines.set()
         self._brake: Optional[Brake[Any]] = None
@@ -312,6 +314,7 @@ class FilterPflog(FileFilter):
                         self._introduce(self.intake)
                     if not busy:
                         self.intake.wait(POLL, self._wake.wait)
+                        self._wake.clear()
                 self.performSvc()
                 self.ticks += 1
                 self._unexpected = ""
@@ -343,8 +346,8 @@ class FilterPflog(FileFilter):
         options = self.options
         counts = f"{self.getMaxRetry()} in {short(self.getFindTime())}"
         parts = [f"mode {options.mode}, distinct {options.distinct}, {counts}"]
-        if intake.live is not None and intake.live.filter_expression:
-            parts.append(f'kernel filter "{intake.live.filter_expression}"')
+        if intake.live is not None and intake.live.source.filter_expression:
+            parts.append(f'kernel filter "{intake.live.source.filter_expression}"')
         elif options.bpf:
             parts.append(f'bpf "{options.bpf}"')
         self.tell(logging.INFO, f"reads {', '.join(sources)}: {'; '.join(parts)}")
@@ -355,7 +358,7 @@ class FilterPflog(FileFilter):
         assert intake is not None
         busy = self._count_due()
         if not self._due:
-            for batch in intake.batches():
+            for batch in intake.batches(self.lines.distinct):
                 busy = True
                 self._judge(intake, batch)
                 if self.idle or not self.active:
@@ -376,14 +379,14 @@ class FilterPflog(FileFilter):
         self.lines.distinct.clock = time.monotonic()
         now = MyTime.time()
         oldest = now - self.getFindTime() - LATEST_FLUSH
-        first = batch.records[0]
+        first = batch.runs[0].record
         self._lag = max(0.0, now - (first[0] + first[1] / 1e6))
-        byteorder, take, due = batch.byteorder, self.lines.take, self._due
-        for number, record in enumerate(batch.records):
-            if record[0] < oldest:
-                self._pass_over(now - record[0])
+        byteorder, take, due = batch.byteorder, self.lines.take_run, self._due
+        for number, run in enumerate(batch.runs):
+            if run.record[0] < oldest:
+                self._pass_over(now - run.record[0], 1 + run.more)
                 continue
-            if lines := take(record, byteorder):
+            if lines := take(run, byteorder):
                 due.extend(lines)
                 self._count_due(now)
                 if self.idle or not self.active:
@@ -406,8 +409,8 @@ class FilterPflog(FileFilter):
                 between.set()
         return busy
 
-    def _pass_over(self, age: float) -> None:
-        self._too_old += 1
+    def _pass_over(self, age: float, packets: int) -> None:
+        self._too_old += packets
         if self._caught_up:
             self._health.warn(
                 "age",

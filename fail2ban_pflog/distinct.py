@@ -23,6 +23,7 @@ from typing import Generic, Optional, TypeVar, Union
 
 from .conduct import Conduct
 from .packet import Packet
+from .runs import SPAN
 from .scan import MODES, Count, Reason, directions, reason
 from .twoqueues import TwoQueues
 
@@ -162,6 +163,11 @@ class Distinct(Generic[_Item]):
         self._keep = seconds * self.REMEMBER
 
     @property
+    def merges(self) -> bool:
+        """Whether of alike packets within a second the second one cannot be new."""
+        return self.what != "none" and self._keep > 2 * SPAN
+
+    @property
     def let_be(self) -> int:
         """How many packets the mode does not count."""
         return sum(self.reasons.values())
@@ -172,23 +178,31 @@ class Distinct(Generic[_Item]):
         return self._sources.evicted
 
     def judge(  # noqa: C901 - one pass: a call for each step would double it
-        self, time: float, packet: Packet, frame: bytes, item: _Item
+        self,
+        time: float,
+        packet: Packet,
+        frame: bytes,
+        item: _Item,
+        told: Optional[Reason] = None,
+        count: int = 1,
     ) -> Verdict:
         """Tell what is to happen with a packet.
 
         time: when it was captured, seconds since the epoch.  frame: what it was decoded
         from.  item: what ``released`` will hold when the packet has waited for enough others.
+        told: what ``scan.reason`` says of it, where that was asked.  count: how many packets
+        it stands for, of which at most one is new (see ``merges``).
         Never raises.
         """
         source = packet.source
         if len(source) == _IP6:
             source = source[: self.prefix6_bytes]
-        found = self.why(time, source, packet, frame)
+        found = self.why(time, source, packet, frame, told)
         if found.rank > self._highest:
-            self.reasons[found] = self.reasons.get(found, 0) + 1
+            self.reasons[found] = self.reasons.get(found, 0) + count
             return LET_BE
         if self._banned and self._is_muted(source):
-            self.muted += 1
+            self.muted += count
             return MUTED
         if self.what == "none" and self.hold <= 1:
             self.passed += 1
@@ -213,7 +227,7 @@ class Distinct(Generic[_Item]):
             if last is not None and -self._keep < time - last < self._keep:
                 if time > last:
                     known.targets[target] = time
-                self.repeats += 1
+                self.repeats += count
                 return REPEAT
             self._note(known, target, time)
         if known.held is not None:
@@ -226,9 +240,19 @@ class Distinct(Generic[_Item]):
         self.passed += 1
         return PASS
 
-    def why(self, time: float, source: bytes, packet: Packet, frame: bytes) -> Reason:
-        """Tell why a packet counts or does not, and note its source's conduct."""
-        found = reason(packet, frame, self.directions)
+    def why(
+        self,
+        time: float,
+        source: bytes,
+        packet: Packet,
+        frame: bytes,
+        told: Optional[Reason] = None,
+    ) -> Reason:
+        """Tell why a packet counts or does not, and note its source's conduct.
+
+        told: what ``scan.reason`` says of it, where that was asked.
+        """
+        found = told or reason(packet, frame, self.directions)
         if found.asks <= self._highest:
             found = self._conduct.judge(time, source, packet, found)
         return found

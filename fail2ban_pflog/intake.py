@@ -10,16 +10,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Callable, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
+from .distinct import Distinct
 from .options import Options
 from .places import File, Places, Session
+from .runs import Run
 from .savefile import Record
-from .scan import KERNEL_FILTERS
+from .scan import KERNEL_FILTERS, MODES, Rank
 from .sources import Tell, bpf
-from .sources.live import LiveSource
 from .sources.overlap import Overlap
 from .sources.rotated import is_rotated
+from .sources.shared import Chunk, Listener
 
 __all__ = ["DEFAULT_INTERFACE", "Batch", "Intake"]
 
@@ -32,11 +34,11 @@ SAVE_EVERY = 1.0
 class Batch(NamedTuple):
     """Records of one source, oldest first.
 
-    records: those that are to be judged.  read: all that were read with them.
+    runs: those that are to be judged.  read: all that were read with them.
     """
 
-    source: Union[File, LiveSource]
-    records: Sequence[Record]
+    source: Union[File, Listener]
+    runs: Sequence[Run]
     read: Sequence[Record]
 
     @property
@@ -68,7 +70,7 @@ class Intake:
         self.left_out = 0
         self._files: dict[str, File] = {}
         self._leaving: deque[File] = deque()
-        self._live: Optional[LiveSource] = None
+        self._live: Optional[Listener] = None
         self._session: Optional[Session] = None
         self._overlap = Overlap(now)
         self._rest: deque[Batch] = deque()  # given back
@@ -95,7 +97,7 @@ class Intake:
         return ""
 
     @property
-    def live(self) -> Optional[LiveSource]:
+    def live(self) -> Optional[Listener]:
         """The interface, once it is listened to."""
         return self._live
 
@@ -125,8 +127,11 @@ class Intake:
         rows = [(path, f"{file.state}; {self._count(path)}") for path, file in self.files.items()]
         live = self._live
         if live is not None:
-            count = f"{self._count(live.interface)}, {live.dropped} dropped by the kernel"
-            rows.append((live.interface, f"{live.state}; {count}"))
+            source = live.source
+            count = f"{self._count(live.interface)}, {source.dropped} dropped by the kernel"
+            if live.lost:
+                count += f", {live.lost} dropped because this jail is slow"
+            rows.append((live.interface, f"{source.state}; {count}"))
         return rows
 
     def _count(self, source: str) -> str:
@@ -146,11 +151,13 @@ class Intake:
                 file.close()
         interface = self.interface
         if interface and self._live is None:
-            self._live = LiveSource(
+            inbound = self._options.direction == "in"  # the filters are written for such
+            self._live = Listener(
                 interface,
                 self._tell,
                 expression=self._options.bpf,
-                kernel_filters=self._kernel_filters(),
+                kernel_filters=KERNEL_FILTERS[self._options.mode] if inbound else (),
+                curiosity=MODES[self._options.mode] if inbound else len(Rank),
                 buffer_size=self._options.buffer,
             )
             self._session = Session(interface, self._places, self._overlap)
@@ -160,36 +167,38 @@ class Intake:
             self._live = self._session = None
             self._overlap.live_ended()
 
-    def _kernel_filters(self) -> Sequence[str]:
-        # They are written for packets that come in.
-        return KERNEL_FILTERS[self._options.mode] if self._options.direction == "in" else ()
+    def batches(self, distinct: Distinct[Any]) -> Iterator[Batch]:
+        """Yield a batch from each source that has one; first what was given back.
 
-    def batches(self) -> Iterator[Batch]:
-        """Yield a batch from each source that has one; first what was given back."""
+        distinct: who will judge them, and so says what is alike.
+        """
         self.settle()
         while self._rest:
             yield self._rest.popleft()
         for path, file in self._followed():
             read = self._counted(path, file.read())
-            fresh = records = self._overlap.from_file(read)
+            records = read
+            if self.interface or self._overlap.session:
+                records = _chunk(read, self._overlap.from_file(read))
             if self.matches is not None:
-                records = [record for record in fresh if self.matches(record[2])]
+                fresh = records
+                records = Chunk(record for record in fresh if self.matches(record[2]))
                 self.left_out += len(fresh) - len(records)
             if records:
-                yield Batch(file, records, read)
+                yield Batch(file, _runs(records, file.byteorder, distinct), read)
         live = self._live
         if live is not None:
             read = self._counted(live.interface, live.read())
-            if not live.is_open:
+            if not live.source.is_open:
                 self._overlap.live_ended()
-            records = self._overlap.from_live(read)
+            records = _chunk(read, self._overlap.from_live(read))
             if records:
-                yield Batch(live, records, read)
+                yield Batch(live, _runs(records, live.byteorder, distinct), read)
 
     def give_back(self, batch: Batch, judged: int) -> None:
-        """Take back what is behind the first ``judged`` records of a batch: it comes again."""
-        if judged < len(batch.records):
-            self._rest.append(batch._replace(records=batch.records[judged:]))
+        """Take back what is behind the first ``judged`` runs of a batch: it comes again."""
+        if judged < len(batch.runs):
+            self._rest.append(batch._replace(runs=batch.runs[judged:]))
 
     def _followed(self) -> list[tuple[str, File]]:
         """The savefiles but for rotated ones of others, which those read themselves."""
@@ -204,7 +213,7 @@ class Intake:
                 followed.append((path, file))
         return followed
 
-    def _counted(self, source: str, records: list[Record]) -> list[Record]:
+    def _counted(self, source: str, records: Chunk) -> Chunk:
         if records:
             packets, newest = self._read.get(source, (0, 0.0))
             last = records[-1][0] + records[-1][1] / 1e6
@@ -213,7 +222,7 @@ class Intake:
 
     def wait(self, seconds: float, else_wait: Callable[[float], object]) -> None:
         """Wait for packets of the interface; where nobody listens, as the caller waits."""
-        if self._live is not None and self._live.is_open:
+        if self._live is not None and self._live.source.is_open:
             self._live.wait(seconds)
         else:
             else_wait(seconds)
@@ -238,7 +247,8 @@ class Intake:
         """Write all places down and close all sources."""
         for batch in self._rest:
             if isinstance(batch.source, File):
-                first = next(n for n, one in enumerate(batch.read) if one is batch.records[0])
+                begin = batch.runs[0].record
+                first = next(n for n, one in enumerate(batch.read) if one is begin)
                 batch.source.give_back(batch.read[first:])
         self._rest.clear()
         for path in self.paths:
@@ -252,3 +262,13 @@ class Intake:
                 file = self._leaving.popleft()
                 file.save()
                 file.close()
+
+
+def _chunk(read: Chunk, kept: list[Record]) -> Chunk:
+    """Return what was kept of a chunk, itself where that is all: it is decoded in common."""
+    return read if len(kept) == len(read) else Chunk(kept)
+
+
+def _runs(chunk: Chunk, byteorder: str, distinct: Distinct[Any]) -> Sequence[Run]:
+    alike = distinct.prefix6_bytes if distinct.merges else None
+    return chunk.runs(byteorder, distinct.directions, MODES[distinct.mode], alike)

@@ -8,13 +8,15 @@ frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from .distinct import Distinct, Verdict
 from .errors import PflogError
 from .formatter import Formatter
 from .packet import Packet
+from .runs import Run
 from .savefile import Record
+from .scan import Reason
 from .stamps import Stamps
 
 __all__ = ["EARLIEST", "Item", "Line", "Lines"]
@@ -61,27 +63,50 @@ class Lines:
 
         byteorder: of the savefile that the record is from, or of this machine.  Never raises.
         """
-        seconds, microseconds, frame = record
         self.read += 1
-        formatter = self.formatters[byteorder]
         try:
-            packet = formatter.decode(frame)
+            packet = self.formatters[byteorder].decode(record[2])
         except PflogError:
             self.undecodable += 1
             return ()
+        return self._judge(record, packet, byteorder)
+
+    def take_run(self, run: Run, byteorder: str) -> Sequence[Line]:
+        """As ``take``, of alike packets; only where ``distinct.merges``, or of one packet."""
+        count = 1 + run.more
+        self.read += count
+        if run.packet is None:
+            self.undecodable += count
+            return ()
+        lines = self._judge(run.record, run.packet, byteorder, run.reason)
+        if run.more:
+            self._judge(run.last, run.packet, byteorder, run.reason, run.more)
+        return lines
+
+    def _judge(
+        self,
+        record: Record,
+        packet: Packet,
+        byteorder: str,
+        told: Optional[Reason] = None,
+        count: int = 1,
+    ) -> Sequence[Line]:
+        seconds, microseconds, frame = record
         distinct = self.distinct
         time = seconds + microseconds / 1e6
-        if distinct.judge(time, packet, frame, (record, byteorder)) is not Verdict.PASS:
+        item = record, byteorder
+        if distinct.judge(time, packet, frame, item, told, count) is not Verdict.PASS:
             return ()
+        formatter = self.formatters[byteorder]
         if not distinct.released:
             self.passed += 1
             return (self._line(record, packet, formatter),)
         held, distinct.released = distinct.released, []
         lines = []
         for each, order in held:
-            formatter = self.formatters[order]
-            lines.append(self._line(each, formatter.decode(each[2]), formatter))
-        lines.append(self._line(record, packet, self.formatters[byteorder]))
+            other = self.formatters[order]
+            lines.append(self._line(each, other.decode(each[2]), other))
+        lines.append(self._line(record, packet, formatter))
         self.passed += len(lines)
         return lines
 

@@ -364,6 +364,28 @@ def test_live(server: MakeServer, namespace: str) -> None:
     assert f2b.stop() < 2
 
 
+def test_jails_share_an_interface(server: MakeServer, namespace: str) -> None:
+    """Three jails hear every packet once, each by its own thresholds; a jail that is stopped
+    takes nothing from the others."""
+    pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
+    names = ("pflog", "second", "third")
+    backend = "pflog[interface=pflog9, hold=1]"
+    jails = "".join(jail(name=name, backend=backend, maxretry=9) for name in names)
+    f2b = live_server(server, jails, namespace)
+    for name in names:
+        wait_for(lambda name=name: "listening" in f2b.status(name).get("pflog9", ""), "listening")
+    inject(namespace, [syn(SCANNER, port) for port in range(1, 5)])
+    for name in names:
+        wait_for(lambda name=name: f2b.status(name)["Total failed"] == "4", "four failures")
+    f2b.client("stop", "second")
+    inject(namespace, [syn(SCANNER, port) for port in range(5, 9)])
+    for name in ("pflog", "third"):
+        wait_for(lambda name=name: f2b.status(name)["Total failed"] == "8", "eight failures")
+    assert f2b.bans() == []
+    inject(namespace, [syn(SCANNER, 9)])
+    wait_for(lambda: f2b.bans() == [SCANNER, SCANNER], "two bans")
+
+
 def test_interface_comes_goes_and_comes_back(server: MakeServer, namespace: str) -> None:
     """A missing interface is waited for, also after it vanished."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")

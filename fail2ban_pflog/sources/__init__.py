@@ -5,6 +5,7 @@
     rotated  the savefile's rotated companions, oldest first
     follow   a savefile that grows, shrinks and is rotated
     live     the interface pflog0, through pcapy-ng
+    shared   what several jails read in common, read once
     overlap  a savefile and the interface together, each packet once
     bpf      packet filter expressions, checked with libpcap's own words
 

@@ -26,6 +26,7 @@ from ..savefile import RECORD_HEADER_SIZE, Record
 from . import NOTICE, Tell
 from .reader import SavefileReader
 from .rotated import rotated
+from .shared import Chunk
 
 __all__ = ["Follower", "Place"]
 
@@ -109,10 +110,10 @@ class Follower:
         """``<`` or ``>``: byte order of the file that the last records came from."""
         return self._chain[0].byteorder if self._chain else ""
 
-    def read(self) -> list[Record]:
-        """The next records, oldest first; [] when there is nothing more by now."""
+    def read(self) -> Chunk:
+        """The next records, oldest first; none when there is nothing more by now."""
         if self._clock() < self._retry_at:
-            return []
+            return Chunk()
         try:
             return self._read()
         except OSError as error:
@@ -120,7 +121,7 @@ class Follower:
             self._let_go()
         except PflogError as error:
             self._report(error)
-        return []
+        return Chunk()
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Read the last records of the last read again; for who was interrupted."""
@@ -140,10 +141,10 @@ class Follower:
         self._retry_at = self._clock() + RETRY
         self.state = f"{self._problems.get(self.path, 'an error')}; trying again"
 
-    def _read(self) -> list[Record]:
+    def _read(self) -> Chunk:
         seen = self._stat()
         if seen is not None and seen == self._seen:
-            return []
+            return Chunk()
         if not self._started:
             self._start()
         while self._chain:
@@ -153,7 +154,7 @@ class Follower:
             if records is None:
                 continue
             if self._chain[0].is_searching:
-                return []
+                return records
             if not self._advance():
                 break
         # The stat is from before the reads: what came in between is seen next time.
@@ -162,9 +163,9 @@ class Follower:
             self._started = False
             if self.path not in self._problems:
                 self.state = f"waiting for {self.path}"
-        return []
+        return Chunk()
 
-    def _read_oldest(self) -> Optional[list[Record]]:
+    def _read_oldest(self) -> Optional[Chunk]:
         """Read the oldest file; None where it gave only what is passed over, or is done with."""
         try:
             records = self._read_file(self._chain[0])
@@ -175,22 +176,22 @@ class Follower:
             self._leave(self._chain[0])
             return None
         if not records:
-            return []
+            return records
         self._last = records
         last = records[-1][0] + records[-1][1] / 1e6
         self._newest = max(self._newest, min(last, self._now() + AHEAD))
         return (self._drop_old(records) if self._since is not None else records) or None
 
-    def _read_file(self, reader: SavefileReader) -> list[Record]:
+    def _read_file(self, reader: SavefileReader) -> Chunk:
         damaged, offset = reader.damage is not None, reader.offset
         try:
             records = reader.read()
             if records and not reader.is_same_content:
                 reader.offset = offset  # truncated and grown again: these are other records
-                return []
+                return Chunk()
         except PflogError as error:
             self._report(error, reader.path)
-            return []
+            return Chunk()
         if reader.damage is not None and not damaged:
             self.damaged += 1
             self._tell(
@@ -385,12 +386,12 @@ class Follower:
             named = "missing"
         return named, self._chain[0].inode, self._chain[0].size
 
-    def _drop_old(self, records: list[Record]) -> list[Record]:
+    def _drop_old(self, records: Chunk) -> Chunk:
         since = self._since
         assert since is not None
-        kept = [record for record in records if record[0] + record[1] / 1e6 >= since]
+        kept = Chunk(record for record in records if record[0] + record[1] / 1e6 >= since)
         self.skipped += len(records) - len(kept)
-        return kept
+        return kept if len(kept) < len(records) else records
 
     def _report(self, error: Exception, path: Optional[Path] = None) -> None:
         """Tell a problem once, and put it in the state until it is over."""

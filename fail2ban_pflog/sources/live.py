@@ -9,7 +9,6 @@ vanishes, opening it is tried anew with growing pauses.
 from __future__ import annotations
 
 import logging
-import selectors
 import struct
 import sys
 import time
@@ -71,6 +70,7 @@ class LiveSource:
     state: what it is doing, in words.
     dropped: packets that the kernel had no room for, over all handles.
     filter_expression: what the kernel selects by; "" where it hands over every packet.
+    openings: how often the interface was opened; each time it has another descriptor.
     """
 
     def __init__(
@@ -93,10 +93,10 @@ class LiveSource:
         self._expression = expression
         self._kernel_filters = kernel_filters
         self._snaplen = snaplen
-        self._buffer_size = buffer_size
+        self.buffer_size = buffer_size
+        self.openings = 0
         self._clock = clock
         self._handle: Any = None
-        self._selector: Optional[selectors.BaseSelector] = None
         self._attempts = 0
         self._next_attempt = clock()
         self._next_stats = 0.0
@@ -113,22 +113,21 @@ class LiveSource:
         """Return the descriptor to wait for, None while there is nothing to wait for."""
         return int(self._handle.getfd()) if self._handle is not None else None
 
-    def wait(self, seconds: float) -> None:
-        """Wait until packets may be there, for ``seconds`` at the most."""
-        if self._handle is None:
-            time.sleep(seconds)
+    def select_by(self, kernel_filters: Sequence[str]) -> None:
+        """Leave something else in the kernel from now on."""
+        if kernel_filters == self._kernel_filters:
             return
-        if self._selector is None:
-            self._selector = selectors.DefaultSelector()
-            self._selector.register(self._handle.getfd(), selectors.EVENT_READ)
-        self._selector.select(seconds)
+        self._kernel_filters = kernel_filters
+        if self._handle is not None:
+            try:
+                self._set_filter(self._handle, bpf.pcapy().PcapError)
+            except PflogError as error:
+                self.close()
+                self._wait_for_it(error.reason)
 
     def close(self) -> None:
         """Stop listening; the next ``read`` would begin again."""
         handle, self._handle = self._handle, None
-        if self._selector is not None:
-            self._selector.close()
-            self._selector = None
         if handle is not None:
             self._count_drops(handle)
             self._dropped_before = self.dropped
@@ -164,7 +163,7 @@ class LiveSource:
                 handle.set_snaplen(self._snaplen)
                 handle.set_promisc(0)
                 handle.set_timeout(DELIVERY_MS)
-                handle.set_buffer_size(self._buffer_size)
+                handle.set_buffer_size(self.buffer_size)
                 status = handle.activate()
                 if status < 0:  # pcapy keeps libpcap's message to itself
                     raise PflogError("pcap", 0, 0, self._explain(status))
@@ -179,6 +178,7 @@ class LiveSource:
             self._wait_for_it(error.reason)
             return False
         self._handle = handle
+        self.openings += 1
         self._attempts = 0
         self.state = "listening"
         if self._problem:
@@ -247,7 +247,7 @@ class LiveSource:
                 self._tell(
                     logging.WARNING,
                     f"{self.interface}: the kernel dropped {lost} packets; a larger "
-                    f"buffer= (now {self._buffer_size} bytes) or a narrower bpf= helps",
+                    f"buffer= (now {self.buffer_size} bytes) or a narrower bpf= helps",
                 )
             self._calm_at = self._clock() + CALM
             self.dropped = total

@@ -74,7 +74,7 @@ class Overlap:
                 return []
             self._live_from = self._live_to = min(records[skip][:2], self._latest())
         self._live_to = max(self._live_to, min(records[-1][:2], self._latest()))
-        return records[skip:]
+        return records[skip:] if skip else records
 
     @property
     def session(self) -> Optional[tuple[Time, Time]]:

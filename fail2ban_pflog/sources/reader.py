@@ -27,15 +27,15 @@ from ..savefile import (
     MAX_CAPLEN,
     RECORD_HEADER_SIZE,
     FileHeader,
-    Record,
     check_link_type,
 )
 from .compressed import decompressed
+from .shared import Chunk, closed, opened
 
 __all__ = ["SavefileReader"]
 
-CHUNK = 1 << 17
-"""Bytes per read: about a thousand packets, so that a stop is noticed in between."""
+CHUNK = 1 << 18
+"""Bytes per read: some two thousand packets, so that a stop is noticed in between."""
 
 LARGEST_RECORD = RECORD_HEADER_SIZE + MAX_CAPLEN
 
@@ -53,6 +53,7 @@ PROBES = 64
 class SavefileReader:
     """Read one savefile from an offset on.
 
+    inode: (device, inode) of the open file, whatever its name is by now.
     offset: where the next record starts; 0 before the file's header was read.
     damage: why nothing can be read at ``offset`` (None where all is well).
     resumed: where reading went on behind the last damage.
@@ -64,7 +65,8 @@ class SavefileReader:
         # Without O_NONBLOCK a FIFO would hold us until somebody writes into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         self._raw = io.BufferedReader(io.FileIO(descriptor))
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             self._raw.close()
             raise OSError("is no regular file")
         try:
@@ -72,6 +74,8 @@ class SavefileReader:
         except OSError:
             self._raw.close()
             raise
+        self.inode = status.st_dev, status.st_ino
+        self._common = opened(self.inode, self)
         self.is_compressed = self._file is not self._raw  # and so will not change any more
         self.offset = 0
         self.resumed = 0
@@ -86,13 +90,9 @@ class SavefileReader:
 
     def close(self) -> None:
         """Close the file."""
+        if not self._file.closed:
+            closed(self.inode, self)
         self._file.close()
-
-    @property
-    def inode(self) -> tuple[int, int]:
-        """(device, inode) of the open file, whatever its name is by now."""
-        stat = os.fstat(self._raw.fileno())
-        return stat.st_dev, stat.st_ino
 
     @property
     def size(self) -> int:
@@ -188,30 +188,48 @@ class SavefileReader:
             self.offset = max(self.offset, self._first)
         return True
 
-    def read(self) -> list[Record]:
-        """The next whole records, or [] at the end of what is there.
+    def read(self) -> Chunk:
+        """The next whole records, none at the end of what is there.
+
+        Who else reads the file is given the same ones: pieces end alike, wherever one began.
 
         Sets ``damage`` where the bytes at ``offset`` are no record; the next read
         looks for the next plausible one behind it.
         Raises PflogError as ``load_header`` does, and OSError.
         """
         if not self.load_header():
-            return []
+            return Chunk()
         if self.damage is not None and not self._skip_damage():
-            return []
-        header = cast(FileHeader, self.header)
-        buffer = self._pread(self.offset, CHUNK)
+            return Chunk()
+        self._common.wait_for_others(self)
+        with self._common.lock:
+            return self._read_common(cast(FileHeader, self.header))
+
+    def _read_common(self, header: FileHeader) -> Chunk:
+        """What another has just read at this place, or else what is there."""
+        if self._prefix and (kept := self._common.get(self, self._prefix)):
+            chunk, end = kept
+            if self.is_compressed or self.size >= end:
+                self.offset = end
+                return chunk
+        begin = self.offset
+        size = CHUNK - begin % CHUNK
+        if size < CHUNK // 2:
+            size += CHUNK
+        buffer = self._pread(begin, size)
         batch = header.records(buffer)
-        if not batch.records and batch.damage is None and len(buffer) == CHUNK:
-            buffer = self._pread(self.offset, LARGEST_RECORD)
-            batch = header.records(buffer)
-        self.offset += batch.end
-        if batch.damage is not None and not batch.records:
+        if not batch.records and batch.damage is None and len(buffer) == size:
+            buffer = self._pread(begin, LARGEST_RECORD)
+            batch = header.records(buffer, limit=1)
+        end = begin + batch.end
+        chunk = Chunk(batch.records)
+        if chunk and self._load_prefix():
+            self._common.keep(self, self._prefix, chunk, end)
+        if batch.damage is not None and not chunk:
             self.damage = batch.damage
-            self._searched = self.offset + 1
-        if batch.records:
-            self._load_prefix()
-        return batch.records
+            self._searched = end + 1
+        self.offset = end
+        return chunk
 
     def seek_time(self, since: float) -> None:
         """Move ``offset`` forward, to a record near the first one not older than ``since``.

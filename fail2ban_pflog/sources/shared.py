@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the jails of one server read in common is read and decoded once.
+
+Each jail follows its files by itself, with a place of its own, and whoever comes first to
+a place of a file reads on from there; what he read is kept for a while (``Common``), and
+the other jails, who are woken, find it at the same place.  So none waits for another: who
+blocks or stops reads later, by himself.  An interface is listened to once (``Listener``);
+what came waits for each jail up to a bound, and what was lost behind it is told.
+
+The locks are held while bytes are read and decoded, some milliseconds, and never over what
+a jail makes of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import threading
+import time
+import weakref
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+from typing import Optional, Protocol
+
+from ..packet import NATIVE, Decoder
+from ..runs import Run, runs
+from ..savefile import Record
+from . import Tell
+from .live import LiveSource
+
+__all__ = ["Chunk", "Common", "Listener", "bell", "closed", "opened"]
+
+MAX_CHUNKS = 24
+"""Chunks kept of a file, of some two thousand packets each: as far as one jail comes before all
+others had their turn.  15 MB in a flood, where more than one jail reads the file."""
+
+MAX_BEHIND = 64
+"""Chunks of an interface that wait for a jail that is slow: 65,536 packets, 40 MB."""
+
+BREATH, BREATHS = 0.001, 250
+"""Seconds for which a jail that is far ahead lets the others come, and how often.  Whoever does not
+come in that time is a straggler, and reads by himself until he has caught up."""
+
+PAUSE = 0.05
+"""Seconds to wait where the interface cannot be waited for."""
+
+_DECODERS = {order: Decoder(order) for order in "<>"}
+
+
+class Chunk(list[Record]):
+    """Records that were read at once; they are decoded when the first jail asks."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        super().__init__(records)
+        self._lock = threading.Lock()
+        self._runs: dict[object, list[Run]] = {}
+
+    def runs(
+        self,
+        byteorder: str,
+        directions: frozenset[int],
+        highest: int,
+        prefix6_bytes: Optional[int],
+    ) -> Sequence[Run]:
+        """Return the records as ``runs.runs`` does.  byteorder: of these records' headers."""
+        key = directions, highest, prefix6_bytes
+        with self._lock:
+            made = self._runs.get(key)
+            if made is None:
+                made = self._runs[key] = runs(self, _DECODERS[byteorder].packet, *key)
+        return made
+
+
+class Reader(Protocol):
+    """Who reads a file.  offset: where it reads on."""
+
+    offset: int
+
+
+class Common:
+    """What was last read of one file, for all who read it.
+
+    lock: to be held while looking for a chunk, or else reading it: so nobody reads what
+    another is reading.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.readers: list[Reader] = []
+        self._stragglers: list[Reader] = []  # nobody waits for them
+        self._chunks: OrderedDict[tuple[bytes, int], tuple[Chunk, int]] = OrderedDict()
+
+    def wait_for_others(self, reader: Reader) -> None:
+        """Let the others come where the next chunk would be one too many; but not for long."""
+        for _ in range(BREATHS):
+            with self.lock:
+                if not self._behind(reader):
+                    return
+            time.sleep(BREATH)
+        with self.lock:
+            self._stragglers += self._behind(reader)
+
+    def _behind(self, reader: Reader) -> list[Reader]:
+        if len(self._chunks) < MAX_CHUNKS or reader in self._stragglers:
+            return []
+        _, oldest = next(iter(self._chunks))
+        last = next(reversed(self._chunks.values()))[1]
+        if reader.offset != last:
+            return []
+        return [
+            each
+            for each in self.readers
+            if each.offset <= oldest and each is not reader and each not in self._stragglers
+        ]
+
+    def get(self, reader: Reader, prefix: bytes) -> Optional[tuple[Chunk, int]]:
+        """Return what another found where the reader is, and where that ends.
+
+        prefix: the file's first bytes; after a truncation they are others.
+        """
+        kept = self._chunks.get((prefix, reader.offset))
+        if kept is not None and reader in self._stragglers:
+            self._stragglers.remove(reader)
+        return kept
+
+    def keep(self, reader: Reader, prefix: bytes, chunk: Chunk, end: int) -> None:
+        """Keep what was read for the other readers, and wake them."""
+        if len(self.readers) < 2 or reader in self._stragglers:
+            return
+        self._chunks[prefix, reader.offset] = chunk, end
+        if len(self._chunks) > MAX_CHUNKS:
+            self._chunks.popitem(last=False)
+        _ring()
+
+    def leave(self, reader: Reader) -> None:
+        """Note that somebody reads the file no more."""
+        self.readers.remove(reader)
+        if reader in self._stragglers:
+            self._stragglers.remove(reader)
+        if len(self.readers) < 2:
+            self._chunks.clear()
+
+
+_FILES: dict[tuple[int, int], Common] = {}
+_BELLS: weakref.WeakSet[threading.Event] = weakref.WeakSet()
+_LOCK = threading.Lock()
+
+
+def opened(inode: tuple[int, int], reader: Reader) -> Common:
+    """Return what the readers of a file have in common.  inode: (device, inode)."""
+    with _LOCK:
+        common = _FILES.setdefault(inode, Common())
+        with common.lock:
+            common.readers.append(reader)
+        return common
+
+
+def closed(inode: tuple[int, int], reader: Reader) -> None:
+    """Note that somebody reads a file no more."""
+    with _LOCK:
+        common = _FILES[inode]
+        with common.lock:
+            common.leave(reader)
+        if not common.readers:
+            del _FILES[inode]
+
+
+def bell(event: threading.Event) -> None:
+    """Set an event whenever somebody read something, for as long as the event exists."""
+    with _LOCK:
+        _BELLS.add(event)
+
+
+def _ring() -> None:
+    with _LOCK:
+        events = list(_BELLS)
+    for event in events:
+        event.set()
+
+
+class _Interface:
+    """An interface with all who listen to it."""
+
+    def __init__(self, name: str, expression: str) -> None:
+        self.lock = threading.Lock()
+        self.listeners: list[Listener] = []
+        self.source = LiveSource(name, self._tell, expression=expression)
+        self._chunks: deque[Chunk] = deque()  # those that somebody has not had yet
+        self._end = 0  # how many chunks there were
+
+    def _tell(self, level: int, message: str) -> None:
+        for listener in self.listeners:
+            listener.tell(level, message)
+
+    def add(self, listener: Listener) -> None:
+        """Let somebody listen."""
+        self.listeners.append(listener)
+        listener.had = self._end
+        self._select()
+
+    def remove(self, listener: Listener) -> None:
+        """Let somebody listen no more."""
+        self.listeners.remove(listener)
+        if self.listeners:
+            self._drop()
+            self._select()
+        else:
+            self.source.close()
+
+    def _select(self) -> None:
+        """Ask the kernel for what the most curious listener wants."""
+        widest = max(self.listeners, key=lambda each: each.curiosity)
+        self.source.buffer_size = max(each.buffer_size for each in self.listeners)
+        self.source.select_by(widest.kernel_filters)
+
+    def read(self, listener: Listener) -> Chunk:
+        """Return what the listener has not had yet, or else what the kernel has."""
+        if listener.had < self._end:
+            chunk = self._chunks[listener.had - self._end]
+        else:
+            chunk = Chunk(self.source.read())
+            if not chunk:
+                return chunk
+            self._chunks.append(chunk)
+            self._end += 1
+        listener.had += 1
+        self._drop()
+        return chunk
+
+    def _drop(self) -> None:
+        """Drop the chunks that all had, and those that somebody is too slow for."""
+        least = min(listener.had for listener in self.listeners)
+        while self._chunks:
+            oldest = self._end - len(self._chunks)
+            if oldest >= least and len(self._chunks) <= MAX_BEHIND:
+                break
+            packets = len(self._chunks.popleft())
+            for listener in self.listeners:
+                if listener.had == oldest:
+                    listener.had += 1
+                    listener.lose(packets)
+
+
+_INTERFACES: dict[tuple[str, str], _Interface] = {}
+
+
+class Listener:
+    """One jail's ear at an interface; ``LiveSource`` to the jail.
+
+    interface: its name.  tell, expression, kernel_filters, buffer_size: as of ``LiveSource``.
+    curiosity: of the listeners' kernel filters that of the largest is used.
+
+    had: how many chunks it has had.  lost: packets that came while it was too far behind.
+    """
+
+    byteorder = NATIVE
+
+    def __init__(
+        self,
+        interface: str,
+        tell: Tell,
+        *,
+        expression: str,
+        kernel_filters: Sequence[str],
+        curiosity: int,
+        buffer_size: int,
+    ) -> None:
+        self.interface = interface
+        self.tell = tell
+        self.kernel_filters = kernel_filters
+        self.curiosity = curiosity
+        self.buffer_size = buffer_size
+        self.had = self.lost = 0
+        self._is_behind = False
+        self._selector: Optional[selectors.BaseSelector] = None
+        self._selected = 0  # which opening of the interface the selector is for
+        self._key = interface, expression
+        with _LOCK:
+            shared = _INTERFACES.get(self._key)
+            if shared is None:
+                shared = _INTERFACES[self._key] = _Interface(*self._key)
+            self._shared = shared
+            with shared.lock:
+                shared.add(self)
+
+    @property
+    def source(self) -> LiveSource:
+        """What is listened with, in common."""
+        return self._shared.source
+
+    def read(self) -> Chunk:
+        """The next packets; an empty chunk where there are none by now."""
+        with self._shared.lock:
+            return self._shared.read(self)
+
+    def lose(self, packets: int) -> None:
+        """Note that packets were dropped for want of room."""
+        self.lost += packets
+        if not self._is_behind:
+            self._is_behind = True
+            self.tell(
+                logging.WARNING,
+                f"{self.interface}: this jail is too slow, its packets are dropped: does an "
+                "ignorecommand or a name server take long?",
+            )
+
+    def wait(self, seconds: float) -> None:
+        """Wait until packets may be there, for ``seconds`` at the most."""
+        self._is_behind = False
+        source = self.source
+        if self._selector is None or self._selected != source.openings:
+            self._forget_selector()
+            with self._shared.lock:
+                descriptor, self._selected = source.fileno(), source.openings
+            if descriptor is None:  # another jail saw that the interface is gone
+                time.sleep(min(seconds, PAUSE))
+                return
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(descriptor, selectors.EVENT_READ)
+        try:
+            self._selector.select(seconds)
+        except OSError:  # it was closed meanwhile
+            time.sleep(min(seconds, PAUSE))
+
+    def _forget_selector(self) -> None:
+        if self._selector is not None:
+            self._selector.close()
+            self._selector = None
+
+    def close(self) -> None:
+        """Listen no more."""
+        self._forget_selector()
+        with _LOCK, self._shared.lock:
+            self._shared.remove(self)
+            if not self._shared.listeners:
+                del _INTERFACES[self._key]

@@ -2,7 +2,7 @@
 # Each target sets up what it needs first; see README.md.
 PY = .venv/bin/python
 
-.PHONY: help setup setup-demo demo test check oracle fuzz bench lab compat clean
+.PHONY: help setup setup-demo demo test check oracle fuzz bench soak lab compat clean
 
 help:
 	@echo "make demo    install what is missing and show a ban, from packet to verdict"
@@ -11,6 +11,7 @@ help:
 	@echo "make oracle  compare our lines with tcpdump's: CAPTURES=folder, or what the tests made"
 	@echo "make fuzz    let atheris look for bytes that break the core: SECONDS=60"
 	@echo "make bench   CPU time against tcpdump, text logs and fail2ban's classic way"
+	@echo "make soak    an hour of faults in a loop: memory, threads and descriptors must not grow"
 	@echo "make lab     real scanners in network namespaces; makes tests/data/lab anew"
 	@echo "make compat  tests with the fail2bans of other Debian releases"
 	@echo "make clean   remove what the others made"
@@ -47,6 +48,12 @@ bench: setup
 	@$(PY) bench/bench_follow.py
 	@$(PY) bench/bench_writer.py
 	@$(PY) bench/bench_backtest.py
+	@$(PY) bench/bench_server.py
+	@$(PY) bench/bench_latency.py
+
+SECONDS_OF_SOAK = 3600
+soak: setup
+	@$(PY) -m tests.soak $(SECONDS_OF_SOAK)
 
 lab: setup
 	@scripts/setup lab

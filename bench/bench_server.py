@@ -6,6 +6,8 @@ Classic: tcpdump prints the same packets into a text log that a jail with the st
 `polling` reads, with the same filter.  Both have the shipped jail's thresholds.  CPU time per
 packet (of the server, and of tcpdump), and how much memory the server grew by.
 
+Then five jails on one file against one, on a flood of repeats.
+
 Then the endurance of the jail under fire: forged sources, and a scanner of one port a second
 among them, begun before or during the flood: at which port was it banned?
 """
@@ -28,6 +30,7 @@ from tests.packets import ACK, FIN, segment
 from tests.pflogs import pflog_header, record, savefile_header, syn
 
 PACKETS = 100_000
+MANY = 5
 LAST = "192.0.2.99"
 FLOOD, RATE = 1_000_000, 20_000.0
 """Forged sources, and how many of them come in a second of the packets' own time."""
@@ -191,6 +194,36 @@ def table(packets: int, folder: Path) -> None:
         )
 
 
+def many(folder: Path, packets: int) -> None:
+    """Print what five jails on one file cost beside one."""
+    begin = time.time()
+    data = records(retries(packets), begin - packets / RATE, RATE) + last(begin)
+    cost = {}
+    for jails in (1, MANY):
+        savefile = folder / f"many-{jails}.pflog"
+        savefile.write_bytes(savefile_header())
+        (folder / f"many-{jails}").mkdir()
+        text = "".join(
+            f"[jail{number}]\nenabled = true\nfilter = pflog\nlogpath = {savefile}\naction =\n"
+            f"backend = pflog[distinct=port, mode=normal]\nmaxretry = {15 + number}\n"
+            f"findtime = {5 + number}m\nbantime = 1h\n"
+            for number in range(jails)
+        )
+        server = Server(folder / f"many-{jails}", text).start()
+        assert server.process is not None
+        before = cpu(server.process.pid)
+        with savefile.open("ab") as file:
+            file.write(data)
+        while server.log.read_text().count(f"Ban {LAST}") < jails:
+            time.sleep(0.1)
+        cost[jails] = (cpu(server.process.pid) - before) / packets * 1e6
+        server.stop()
+    print(
+        f"\n{MANY} jails on one file: {cost[MANY]:.1f} µs a repeat, one jail {cost[1]:.1f} µs: "
+        f"ratio {cost[MANY] / cost[1]:.2f}"
+    )
+
+
 def flood(folder: Path) -> None:
     """Print what becomes of a scanner in a flood of forged sources."""
     dice = random.Random(1)
@@ -235,5 +268,7 @@ def flood(folder: Path) -> None:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
-        table(int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS, Path(name))
+        count = int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS
+        table(count, Path(name))
+        many(Path(name), 2 * count)
         flood(Path(name))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""An hour's traffic by a faked clock: memory and file descriptors stay level."""
+"""Endurance: an hour's traffic by a faked clock, and a round of real faults."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from fail2ban.server.mytime import MyTime
 
 from fail2ban_pflog.backend import FilterPflog
 from tests.pflogs import Pflogd, newsyslog, record, syn
+from tests.soak import missing, soaking
 
 BEGIN = 1_780_000_000
 HOUR, MINUTE = 3600, 60
@@ -81,3 +82,14 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert max(memory[half:]) <= LEVEL * max(memory[:half])
     assert max(files) - min(files) <= 1
     filter_.onStop()
+
+
+def test_a_round_of_faults() -> None:
+    """Interface, file, database, clock and jails break one after the other: each time all jails
+    ban afterwards, every command is answered, and no thread or descriptor is left behind."""
+    if lack := missing():
+        pytest.skip(lack)
+    with soaking() as soak:
+        first, second = soak.round(), soak.round()
+    assert second.threads == first.threads
+    assert second.descriptors == first.descriptors

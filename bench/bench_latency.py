@@ -6,6 +6,9 @@ which frames are sent as pf does.  Classic: the same frames go through tcpdump's
 and a text log to a jail with the stock backend `polling`.  The clock runs from the moment
 before the 15th frame is sent until fail2ban calls the jail's action; scanners come at random.
 
+In a flood: the same while forged sources, each a packet, come at some rate, as fast as two cores
+can make and judge them; packets that the kernel dropped are told, and scanners that were missed.
+
 Idle: CPU time per second of a server whose jail listens and hears nothing, of which fail2ban's
 own threads and the classic jail's are shown beside it.
 """
@@ -31,6 +34,27 @@ from tests.pflogs import record, savefile_header, syn
 from tests.wire import INTERFACE, SENDER, inside, network, start_live
 
 SCANNERS, PORTS = 100, 15
+FLOODS = (15_000, 60_000)
+"""Forged sources a second."""
+SCANNERS_IN_FLOOD = 20
+PATIENCE = 5.0
+"""Seconds after the last scanner in which those that are found must have been banned."""
+
+FLOODER = """
+import socket, struct, sys, time
+frame, rate = bytearray.fromhex(sys.argv[1]), float(sys.argv[2])
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+s.bind(("wire", 0))
+begin, sent = time.monotonic(), 0
+while True:
+    due = int((time.monotonic() - begin) * rate)
+    for number in range(sent, due):
+        struct.pack_into(">I", frame, 84, 0x14000000 + number)  # the source's address
+        s.send(frame)
+    sent = due
+    time.sleep(0.001)
+"""
+
 IDLE = 20.0
 """Seconds for which an idle server is watched."""
 
@@ -61,21 +85,27 @@ def jail(folder: Path, backend: str, logpath: str = "") -> Server:
     return server
 
 
-def latencies(folder: Path, send: Callable[[list[bytes]], None], scanners: int) -> list[float]:
+def latencies(
+    folder: Path, send: Callable[[list[bytes]], None], scanners: int, first: int = 1
+) -> list[float]:
     """Let one scanner after the other come; returns seconds until each one's ban."""
     dice = random.Random(1)
     sent = {}
-    for number in range(scanners):
-        source = f"198.51.100.{number + 1}"
+    for number in range(first, first + scanners):
+        source = f"198.51.{100 + (number >> 8)}.{number & 255}"
         frames = [syn(source, port) for port in range(1, PORTS + 1)]
         send(frames[:-1])
         time.sleep(0.2 + dice.random())
         sent[source] = time.time()
         send(frames[-1:])
     clock = folder / "clock"
-    wait_for(lambda: clock.exists() and clock.read_text().count("\n") == scanners, "all bans")
-    called = dict(line.split() for line in clock.read_text().splitlines())
-    return [float(called[source]) - when for source, when in sent.items()]
+    called: dict[str, str] = {}
+    end = time.monotonic() + PATIENCE
+    while not sent.keys() <= called.keys() and time.monotonic() < end:
+        time.sleep(0.1)
+        text = clock.read_text() if clock.exists() else ""
+        called = dict(line.split() for line in text.splitlines())
+    return [float(called[source]) - when for source, when in sent.items() if source in called]
 
 
 def idle(server: Server) -> float:
@@ -84,6 +114,34 @@ def idle(server: Server) -> float:
     before = cpu(server.process.pid)
     time.sleep(IDLE)
     return (cpu(server.process.pid) - before) / IDLE * 1000
+
+
+def told(found: list[float]) -> str:
+    """Tell latencies in words."""
+    found.sort()
+    return (
+        f"median {statistics.median(found) * 1000:4.0f} ms, 99th percentile "
+        f"{found[int(len(found) * 0.99)] * 1000:4.0f} ms"
+    )
+
+
+def floods(folder: Path, server: Server, name: str, send: Callable[[list[bytes]], None]) -> None:
+    """Print the latencies in floods."""
+    for number, rate in enumerate(FLOODS):
+        flooder = subprocess.Popen(
+            inside(name, "python3", "-c", FLOODER, syn("20.0.0.0", 22).hex(), str(rate))
+        )
+        try:
+            time.sleep(1)
+            found = latencies(folder, send, SCANNERS_IN_FLOOD, 300 * (number + 1))
+        finally:
+            flooder.kill()
+            flooder.wait()
+        row = server.status("pflog")[INTERFACE]
+        print(
+            f"  ours in a flood of {rate:,} a second: {told(found)}; "
+            f"{SCANNERS_IN_FLOOD - len(found)} of {SCANNERS_IN_FLOOD} scanners missed; {row}"
+        )
 
 
 def ours(folder: Path, scanners: int) -> tuple[list[float], float]:
@@ -104,6 +162,7 @@ def ours(folder: Path, scanners: int) -> tuple[list[float], float]:
                 pipe.flush()
 
             found = latencies(folder, send, scanners)
+            floods(folder, server, name, send)
             pipe.close()
         server.stop()
     return found, waiting
@@ -147,11 +206,7 @@ def main(scanners: int) -> None:
         }
     print(f"from the {PORTS}th frame to the ban: {scanners} scanners, one after the other")
     for way, (found, waiting) in results.items():
-        found.sort()
-        print(
-            f"  {way:8} median {statistics.median(found) * 1000:4.0f} ms, 99th percentile "
-            f"{found[int(len(found) * 0.99)] * 1000:4.0f} ms; idle {waiting:.1f} ms of CPU a second"
-        )
+        print(f"  {way:8} {told(found)}; idle {waiting:.1f} ms of CPU a second")
     one, two = (statistics.median(found) for found, _ in results.values())
     print(f"  ratio of the medians {two / one:.1f}")
 

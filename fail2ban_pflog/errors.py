@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The one exception that the core raises.
+"""The one exception that the core raises, and how what others wrote is told.
 
 Every layer checks a length once and then reads fields that cannot fail; what is
 too short, or not what the layer expects, becomes a ``PflogError``.  Any other
@@ -8,7 +8,7 @@ exception that leaves the core is a bug of ours.
 
 from __future__ import annotations
 
-__all__ = ["PflogError"]
+__all__ = ["PflogError", "printable"]
 
 
 class PflogError(ValueError):
@@ -26,3 +26,8 @@ class PflogError(ValueError):
         self.available = available
         self.reason = reason or f"needs {needed} bytes, there are {available}"
         super().__init__(f"{layer}: {self.reason}")
+
+
+def printable(text: str) -> str:
+    """Return a message without what could drive a terminal: a file may have any name."""
+    return "".join(char if char.isprintable() else "?" for char in text)

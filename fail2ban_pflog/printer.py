@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Callable, Optional, cast
 
-from .errors import PflogError
+from .errors import PflogError, printable
 from .fields import fields
 from .formatter import Formatter
 from .savefile import FILE_HEADER_SIZE, Batch, FileHeader, check_link_type
@@ -77,7 +77,7 @@ def _filter(expression: str) -> Callable[[bytes], bool]:
 
 
 def _complain(message: str) -> None:
-    sys.stderr.write(f"fail2ban-pflog: {message}\n")
+    sys.stderr.write(f"fail2ban-pflog: {printable(message)}\n")
 
 
 def _print_file(name: str, as_json: bool, matches: Optional[Callable[[bytes], bool]]) -> int:

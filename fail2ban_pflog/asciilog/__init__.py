@@ -7,13 +7,14 @@ descriptor over a socket, hands signals on, and starts the *worker* anew when th
 ends.  The worker opens the source, becomes an unprivileged user and only then looks
 at packets: frames in, lines out.
 
-    options   the command line
-    monitor   what stays root
-    worker    source -> lines -> log, an asyncio loop
-    feeds     where the records come from: interface, tcpdump, savefile, stream
-    log       appending whole lines, whatever the disk does
-    files     opening files where others can write; the pid file
-    counters  the figures that outlive a worker
+    options     the command line
+    monitor     what stays root
+    worker      source -> lines -> log, an asyncio loop
+    feeds       where the records come from: interface, tcpdump, savefile, stream
+    log         appending whole lines, whatever the disk does
+    files       opening files where others can write; the pid file
+    privileges  what the worker gives up
+    counters    the figures that outlive a worker
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Optional
 
 from .monitor import Monitor
 from .options import check, parse
+from .privileges import open_standard
 from .tell import tell_error
 
 __all__ = ["main"]
@@ -33,6 +35,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
 
     argv: the arguments without the program's name; the process's own by default.
     """
+    open_standard()
     options = parse(argv)
     problems = check(options)
     for problem in problems:

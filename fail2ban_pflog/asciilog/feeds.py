@@ -57,6 +57,9 @@ FAREWELL = 2.0
 MAX_MESSAGE = 1000
 """Bytes of one line that tcpdump writes to standard error."""
 
+MAX_MESSAGES = 20
+"""Lines of tcpdump's that are passed on in a minute: it may have been taken over."""
+
 SNAPLEN = 65535
 """Bytes per packet that tcpdump takes: OpenBSD's default cuts TCP options."""
 
@@ -226,7 +229,7 @@ class Stream(Feed):
         if not self._is_file:
             try:
                 self._loop.add_reader(self._fd, self._read)
-            except PermissionError:  # Linux: /dev/null cannot be waited for
+            except OSError:  # /dev/null cannot be waited for: EPERM of Linux, ENODEV of BSD
                 self._is_file = True
         if self._is_file:
             self._loop.call_soon(self._on_file)
@@ -319,7 +322,7 @@ class Tcpdump(Stream):
             if options.user is not None:
                 command += ["-Z", options.user.pw_name]
         if options.bpf:
-            command.append(options.bpf)
+            command += ["--", options.bpf]
         return command
 
     def _open(self) -> int:
@@ -334,6 +337,7 @@ class Tcpdump(Stream):
         assert self._child.stderr is not None
         self._errors = self._child.stderr.fileno()
         self._error_text = b""
+        self._told, self._tell_again = 0, 0.0
         self._loop.add_reader(self._errors, self._read_errors)
         return os.dup(self._child.stdout.fileno())
 
@@ -346,10 +350,19 @@ class Tcpdump(Stream):
             rest = b""
         self._error_text = rest
         for line in lines:
-            self._tell(logging.INFO, f"{self._program}: {line.decode('utf-8', 'replace')}")
+            self._pass_on(line.decode("utf-8", "replace"))
         if not data:
             self._loop.remove_reader(self._errors)
         return bool(data)
+
+    def _pass_on(self, line: str) -> None:
+        if (now := self._loop.time()) >= self._tell_again:
+            self._told, self._tell_again = 0, now + 60
+        self._told += 1
+        if self._told <= MAX_MESSAGES:
+            self._tell(logging.INFO, f"{self._program}: {line}")
+        elif self._told == MAX_MESSAGES + 1:
+            self._tell(logging.WARNING, f"{self._program} says more; no more of it for a minute")
 
     def _at_end(self) -> None:
         if self._stopping:
@@ -360,8 +373,9 @@ class Tcpdump(Stream):
         except subprocess.TimeoutExpired:
             self._child.kill()
             status = self._child.wait()
-        while select.select([self._errors], [], [], 0)[0] and self._read_errors():
-            pass
+        rests = MAX_RESTS
+        while rests and select.select([self._errors], [], [], 0)[0] and self._read_errors():
+            rests -= 1
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
         self._tell(logging.WARNING, f"{self._program} ended {how}; starting it again")
         self._end(RETRY)

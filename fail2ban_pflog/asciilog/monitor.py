@@ -2,8 +2,9 @@
 """The process that keeps its privileges: opens the log, hands on signals, starts workers.
 
 What it is asked for comes over a socket from a worker that may have been taken over:
-so it knows one request, "open the log", and takes no argument.  Signals come here only;
-each kind is handed on once, however often it came, as a byte on a second socket.
+so it knows one request, "open the log", and takes no argument; it never waits for the
+worker without a limit, and keeps no descriptor in it.  Signals come here only; each kind
+is handed on once, however often it came, as a byte on a second socket.
 
 Each worker is a fork, so all that a source needs root for is done anew, as root, when
 the worker is: a worker whose source was lost just ends, and so does one that crashes.
@@ -14,15 +15,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import select
 import signal
 import socket
+import time
 import traceback
 
 from .counters import Counters
 from .files import open_log, pid_file
 from .options import Options
+from .privileges import keep_only
 from .tell import tell, tell_error
 from .worker import DONE, FAILED, RETRY, SIGNALS, STATUS, STOP, Worker
 
@@ -31,6 +35,13 @@ __all__ = ["Monitor"]
 PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
 """Seconds before the next worker is started: after one that brought packets the first,
 after each further one that did not the next of them."""
+
+PATIENCE = 10.0
+"""Seconds in which a worker must end that was told to, or that asks for nothing any more; a
+tcpdump has two to hand over the rest."""
+
+LOOK = 0.02
+"""Seconds between two looks whether it has ended."""
 
 
 class Monitor:
@@ -86,28 +97,40 @@ class Monitor:
         if not self._worker:
             commands.close()
             requests.close()
-            _be_worker(Worker(self._options, theirs, answers, self._counters))
+            _be_worker(Worker(self._options, theirs, answers, self._counters), theirs, answers)
         theirs.close()
         answers.close()
+        for end in (commands, requests):
+            end.setblocking(False)
         with commands, requests:
-            self._serve(commands, requests)
-        return self._reap()
+            until = self._serve(commands, requests)
+        return self._reap(until)
 
-    def _serve(self, commands: socket.socket, requests: socket.socket) -> None:
-        """Hand on signals, open the log when asked; returns when the worker is gone."""
-        while True:
+    def _serve(self, commands: socket.socket, requests: socket.socket) -> float:
+        """Hand on signals, open the log when asked; returns when the worker is to end.
+
+        The result is the time, by the clock that only goes forward, until when it may live.
+        """
+        until = math.inf
+        while (now := time.monotonic()) < until:
             waiting = [commands] if self._signals else []
-            readable, writable, _ = select.select([self._wake_up, requests], waiting, [])
+            left = None if until == math.inf else until - now
+            readable, writable, _ = select.select([self._wake_up, requests], waiting, [], left)
             if self._wake_up in readable:
                 self._wake_up.recv(4096)
             if writable:
-                with contextlib.suppress(ConnectionError):
-                    commands.send(bytes(self._take_signals()))
+                signals = bytes(self._take_signals())
+                with contextlib.suppress(OSError):
+                    commands.send(signals)
+            if self._stopping or self._signals & STOP:
+                until = min(until, time.monotonic() + PATIENCE)
             if requests in readable and not self._answer(requests):
-                return
+                until = min(until, time.monotonic() + PATIENCE)
+                break
+        return until
 
     def _answer(self, requests: socket.socket) -> bool:
-        """Open the log and pass it on; False when nobody asks any more."""
+        """Open the log and pass it on; False when nobody asks any more, or reads no answer."""
         try:
             if not requests.recv(1):
                 return False
@@ -123,7 +146,7 @@ class Monitor:
                 socket.send_fds(requests, [b"0"], [fd])
             finally:
                 os.close(fd)
-        except ConnectionError:
+        except OSError:
             return False
         return True
 
@@ -142,9 +165,18 @@ class Monitor:
         if STATUS in self._take_signals():
             tell(logging.INFO, f"waiting before {self._options.source} is tried again")
 
-    def _reap(self) -> int:
+    def _reap(self, until: float) -> int:
+        """Wait for the worker's end, kill it when its time is over; returns its exit status."""
         pid = self._worker
-        _, raw = os.waitpid(pid, 0)
+        ended, raw = os.waitpid(pid, os.WNOHANG)
+        while not ended:
+            if time.monotonic() >= until:
+                tell(logging.ERROR, "the worker does not end; killing it")
+                os.kill(pid, signal.SIGKILL)
+                ended, raw = os.waitpid(pid, 0)
+            else:
+                time.sleep(LOOK)
+                ended, raw = os.waitpid(pid, os.WNOHANG)
         self._worker = 0
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGTERM)  # a tcpdump that outlived its worker
@@ -156,12 +188,13 @@ class Monitor:
         return RETRY if self._options.read is None else FAILED
 
 
-def _be_worker(worker: Worker) -> None:
-    """Run the worker in this process, which ends with it."""
+def _be_worker(worker: Worker, *sockets: socket.socket) -> None:
+    """Run the worker in this process, which ends with it and keeps nothing but its sockets."""
     status = 70  # sysexits' EX_SOFTWARE
     try:
         os.setsid()  # what a terminal sends is the monitor's to hand on
         signal.set_wakeup_fd(-1)
+        keep_only(*(end.fileno() for end in sockets), standard_input=worker.reads_standard_input)
         for number in SIGNALS:  # unlike SIG_IGN this is not inherited by tcpdump
             signal.signal(number, lambda _number, _frame: None)
         status = worker.run()

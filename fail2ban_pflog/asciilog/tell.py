@@ -10,6 +10,8 @@ import contextlib
 import logging
 import os
 
+from ..errors import printable
+
 __all__ = ["PROGRAM", "tell", "tell_error"]
 
 PROGRAM = "fail2ban-pflogd"
@@ -22,8 +24,7 @@ def tell(level: int, message: str) -> None:
 
     level: of the logging module.
     """
-    text = "".join(char if char.isprintable() else "?" for char in message)
-    line = f"{PROGRAM}: {logging.getLevelName(level).lower()}: {text}\n"
+    line = f"{PROGRAM}: {logging.getLevelName(level).lower()}: {printable(message)}\n"
     with contextlib.suppress(OSError):
         os.write(_STDERR, line.encode("utf-8", "backslashreplace"))
 

@@ -9,7 +9,6 @@ the log is reopened between two writes, never within one, however fast signals c
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import logging
 import os
@@ -24,6 +23,7 @@ from .counters import Counters
 from .feeds import DONE, FAILED, RETRY, Feed, make_feed
 from .log import Log
 from .options import Options
+from .privileges import become
 from .tell import tell
 
 __all__ = ["DONE", "FAILED", "RETRY", "SIGNALS", "STATUS", "STOP", "Worker"]
@@ -32,6 +32,10 @@ REOPEN: set[int] = {signal.SIGHUP, signal.SIGUSR1}
 STOP: set[int] = {signal.SIGTERM, signal.SIGINT}
 STATUS: int = getattr(signal, "SIGINFO", signal.SIGUSR2)
 SIGNALS: set[int] = {*REOPEN, *STOP, STATUS}
+
+ROOM = 2
+"""Descriptors that an answer of the monitor has room for.  It brings one; but BSD kernels count
+the padding behind it (CMSG_SPACE), for which `recv_fds` with room for one has none left."""
 
 TICK = 1.0
 """Seconds between two looks at what is not an event: a log that cannot be opened."""
@@ -60,6 +64,11 @@ class Worker:
         self._byteorder = ""
         self._missed = 0
 
+    @property
+    def reads_standard_input(self) -> bool:
+        """Whether that is its source."""
+        return self._options.read == "-"
+
     def run(self) -> int:
         """Run until the source ends or a signal says stop; returns the exit status."""
         return asyncio.run(self._run())
@@ -67,8 +76,10 @@ class Worker:
     async def _run(self) -> int:
         loop = asyncio.get_running_loop()
         self._log = Log(self._open_log, tell, self._counters)
+        if not self._counters["opened"]:  # never yet: that will not mend itself
+            return FAILED
         self._feed: Feed = make_feed(
-            self._options, self._write, self._drop_privileges, tell, self._log.last_time
+            self._options, self._write, self._ready, tell, self._log.last_time
         )
         loop.add_reader(self._commands, self._obey)
         ticking = loop.create_task(self._tick())
@@ -123,13 +134,15 @@ class Worker:
         """Ask the monitor for the log; returns a descriptor of ours, or raises OSError."""
         try:
             self._monitor.sendall(b"L")
-            answer, fds, _, _ = socket.recv_fds(self._monitor, 16, 1)
+            answer, fds, _, _ = socket.recv_fds(self._monitor, 16, ROOM)
         except ConnectionError:
             answer, fds = b"", []
         if fds:
             os.set_inheritable(fds[0], False)
             return fds[0]
         number = int(answer or errno.EPIPE)
+        if not number:
+            raise OSError(errno.EIO, "the monitor opened it, but its descriptor did not come")
         raise OSError(number, os.strerror(number))
 
     def _obey(self) -> None:
@@ -145,14 +158,6 @@ class Worker:
         if numbers & STOP or not numbers:
             self._feed.stop()
 
-    def _drop_privileges(self) -> None:
-        """Become the unprivileged user, for good; called once the source is open."""
-        user = self._options.user
-        if user is None or os.getuid() == user.pw_uid:
-            return
-        os.initgroups(user.pw_name, user.pw_gid)
-        os.setgid(user.pw_gid)
-        os.setuid(user.pw_uid)
-        with contextlib.suppress(OSError):
-            os.setuid(0)
-            raise RuntimeError("privileges could not be given up")
+    def _ready(self) -> None:
+        """Give up what is not needed once the source is open."""
+        become(self._options.user)

@@ -22,6 +22,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
+from ..errors import printable
+
 if TYPE_CHECKING:
     from .judging.jails import Configuration
     from .judging.run import Result
@@ -159,7 +161,7 @@ def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespac
         _sort_words(arguments)
         status: int = run(arguments)
     except (_UsageError, jails.ConfigurationError) as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        _tell(f"{parser.prog}: {error}")
         return USAGE
     return status
 
@@ -221,7 +223,7 @@ def _jails(arguments: argparse.Namespace, configuration: Configuration) -> list[
 
 
 def _tell(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 # -- backtest ---------------------------------------------------------------------------

@@ -24,6 +24,7 @@ import re
 import threading
 import time
 from collections import deque
+from difflib import get_close_matches
 from typing import Any, Callable, Optional
 
 from fail2ban.helpers import extractOptions, getLogger
@@ -35,7 +36,7 @@ from fail2ban.server.mytime import MyTime
 from .blame import begins_with_address
 from .brake import Brake
 from .distinct import Distinct
-from .errors import PflogError
+from .errors import PflogError, printable
 from .health import Health
 from .intake import Batch, Intake
 from .lines import Line, Lines
@@ -47,10 +48,6 @@ from .watch import Watch
 __all__ = ["FilterPflog", "register"]
 
 logSys = getLogger("fail2ban.filterpflog")
-
-_ASKED = re.compile(r"\W*pflog", re.IGNORECASE)
-"""What is meant for us, also where it is not quite written so: it must not reach fail2ban,
-which would refuse all jails for it."""
 
 POLL = 0.25
 """Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
@@ -127,7 +124,7 @@ class FilterPflog(FileFilter):
 
     def tell(self, level: int, message: str) -> None:
         """Log a message that an administrator should see."""
-        logSys.log(level, "[%s] %s", self.jailName, message)
+        logSys.log(level, "[%s] %s", self.jailName, printable(message))
 
     @property
     def matches(self) -> Optional[Callable[[bytes], bool]]:
@@ -486,7 +483,7 @@ def register() -> None:
 
     @functools.wraps(original)
     def set_backend(jail: Any, backend: str) -> None:
-        if not _ASKED.match(backend):
+        if not _is_meant(backend):
             original(jail, backend)
             return
         name, bracket, rest = backend.partition("[")
@@ -501,6 +498,15 @@ def register() -> None:
 
     set_backend.is_pflog = True  # type: ignore[attr-defined]
     Jail._setBackend = set_backend
+
+
+def _is_meant(backend: str) -> bool:
+    """Whether a backend is meant for us, also where it is not quite written so.
+
+    Such a one must not reach fail2ban, which would refuse all jails for it.
+    """
+    name = backend.partition("[")[0].lower()
+    return NAME in name or bool(get_close_matches(name, [NAME], cutoff=0.7))
 
 
 def _unreadable(backend: str) -> str:

@@ -85,6 +85,12 @@ def whole(text: str, low: int, high: int, step: int = 1) -> int:
     return int(text)
 
 
+def _interface(text: str) -> str:
+    if not re.fullmatch(r"[!-~]{0,64}", text):
+        raise ValueError("no name of an interface")
+    return text
+
+
 def _direction(text: str) -> str:
     directions(text)
     return text
@@ -130,6 +136,7 @@ class Options(NamedTuple):
 
 
 _CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
+    "interface": (_interface, "an interface's name as pflog0"),
     "direction": (_direction, "in, out or in|out"),
     "prefix6": (lambda text: whole(text, 8, 128, 8), "a multiple of 8, 8 to 128"),
     "silence": (seconds, "a time as 15m, or 0"),

@@ -23,6 +23,7 @@ import os
 import re
 import site
 import sys
+from difflib import get_close_matches
 
 from fail2ban.helpers import getLogger
 from fail2ban.server.action import ActionBase
@@ -153,7 +154,8 @@ def register_stand_in(problem):
 
     @functools.wraps(original)
     def set_backend(jail, backend):
-        if not re.match(r"\W*pflog", backend, re.IGNORECASE):
+        name = backend.partition("[")[0].lower()
+        if "pflog" not in name and not get_close_matches(name, ["pflog"], cutoff=0.7):
             original(jail, backend)
             return
         jail._BACKENDS = ["pflog"]

@@ -59,6 +59,8 @@ def check(expression: str) -> None:
     if len(expression) > MAX_EXPRESSION:
         reason = f"filter expression has {len(expression)} letters, more than {MAX_EXPRESSION}"
         raise PflogError("bpf", 0, 0, reason)
+    if "\0" in expression:
+        raise PflogError("bpf", 0, 0, "filter expression holds a NUL")
     # A savefile without records: pcapy's own compile() reads freed memory on an error.
     with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, DLT_PFLOG))

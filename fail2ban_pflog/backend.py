@@ -66,9 +66,9 @@ ACTIONS_SLEEP = 0.1
 """Seconds for which the jail's thread of actions sleeps; fail2ban's own 2 make it look for bans
 at growing intervals, up to 0.8 s, and let a reload wait for it."""
 
-PATIENCE = 1.5
-"""Seconds that a reload waits for the line that is being judged: a client is to be answered
-within two."""
+PATIENCE = 1.0
+"""Seconds that a reload or a stop waits for the line that is being judged, which may be with a
+command of the administrator's: fail2ban's client is to be answered within two."""
 
 
 class FilterPflog(FileFilter):
@@ -112,6 +112,7 @@ class FilterPflog(FileFilter):
         bell(self._wake)
         self._between_lines = threading.Event()
         self._between_lines.set()
+        self._waited_for = math.inf  # since when: the line that is being judged, or the end
         self._brake: Optional[Brake[Any]] = None
         self._due: deque[Line] = deque()  # lines that are to be judged
         self._introduced = False
@@ -218,7 +219,7 @@ class FilterPflog(FileFilter):
     def reload(self, begin: bool = True) -> None:
         """Begin or end a reload; never while a line is being judged, if that can be had soon."""
         if begin:
-            self._between_lines.wait(PATIENCE)
+            self._between_lines.wait(self._patience())
             self._refused = ""
         super().reload(begin)
         if not begin:
@@ -276,6 +277,11 @@ class FilterPflog(FileFilter):
     def _prepare(self) -> None:
         """Do what can be done once all options, expressions and actions are known."""
         self.hold_packets()
+        self._health.warnings.pop("options", None)
+        if not self.getFailRegex():
+            self._health.warn("options", "the filter has no failregex: nothing is ever a failure")
+        elif self.getFindTime() < 1:
+            self._health.warn("options", "findtime is 0: packets are too old before they are read")
         self._watch.actions(self.jail.actions)
         self.jail.actions.sleeptime = ACTIONS_SLEEP
         if self.options.brake and self._brake is None:
@@ -284,10 +290,26 @@ class FilterPflog(FileFilter):
         self._introduced = False
 
     def stop(self) -> None:
-        """Ask the thread to end; it notices within POLL seconds."""
+        """Ask the thread to end; it notices within POLL seconds.
+
+        Unlike fail2ban's own this removes no files: what was read of them is not judged yet.
+        """
+        self._waited_for = min(self._waited_for, time.monotonic())
         self.active = False
         self._wake.set()
-        super().stop()
+
+    def join(self, timeout: Optional[float] = None) -> None:
+        """Wait for the thread's end, but not long: a line that takes longer ends it alone.
+
+        Then its places are those of who reads on, and it writes none down.
+        """
+        if self.active is not None:
+            threading.Thread.join(self, self._patience() if timeout is None else timeout)
+            self._places.closed = self.is_alive()
+
+    def _patience(self) -> float:
+        """Seconds for which the thread is still waited for."""
+        return min(PATIENCE, max(0.0, self._waited_for + PATIENCE - time.monotonic()))
 
     def onStop(self) -> None:
         """Write all places down and close all sources; the thread calls it when it ends."""
@@ -315,7 +337,7 @@ class FilterPflog(FileFilter):
                 self.performSvc()
                 self.ticks += 1
                 self._unexpected = ""
-            except Exception as error:
+            except BaseException as error:  # SystemExit, too: a thread that ends guards nothing
                 self._report(error)
                 self._wake.wait(self.sleeptime)
         try:
@@ -325,7 +347,7 @@ class FilterPflog(FileFilter):
         logSys.debug("[%s] filter terminated", self.jailName)
         return True
 
-    def _report(self, error: Exception) -> None:
+    def _report(self, error: BaseException) -> None:
         """Tell what nobody has thought of, but only once."""
         if self._unexpected != repr(error):
             self._unexpected = repr(error)
@@ -395,6 +417,7 @@ class FilterPflog(FileFilter):
         due, between = self._due, self._between_lines
         busy = bool(due)
         while due:
+            self._waited_for = time.monotonic()
             between.clear()
             try:
                 if self.idle or not self.active:
@@ -404,6 +427,7 @@ class FilterPflog(FileFilter):
                 self.processLineAndAdd(line.parts, min(line.time, now))
             finally:
                 between.set()
+                self._waited_for = math.inf
         return busy
 
     def _pass_over(self, age: float, packets: int) -> None:

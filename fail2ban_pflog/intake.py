@@ -143,7 +143,7 @@ class Intake:
 
     def settle(self) -> None:
         """Let go of the files that were removed; listen or do not, as the files ask for."""
-        while self._leaving:
+        while self._leaving and not self._rest:  # which may be of such a file
             file = self._leaving.popleft()
             try:
                 file.save()

@@ -39,6 +39,7 @@ class Places:
     jail: fail2ban's; its ``database`` may be None.  clock: seconds that only go forward.
 
     problem: what is wrong with the database, in words; "" where nothing is.
+    closed: whether nothing is asked and kept any more.
     """
 
     def __init__(self, jail: Any, tell: Tell, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,6 +48,7 @@ class Places:
         self._clock = clock
         self._retry_at = 0.0
         self.problem = ""
+        self.closed = False
 
     def recall(self, path: str, identity: str) -> Optional[int]:
         """Return what was kept, None where nothing was."""
@@ -71,7 +73,7 @@ class Places:
         self, work: Callable[[Any, _Mark], Any], path: str, identity: str, offset: int = 0
     ) -> Any:
         database = self._jail.database
-        if database is None or self._clock() < self._retry_at:
+        if database is None or self.closed or self._clock() < self._retry_at:
             return None
         try:
             done = work(database, _Mark(path, identity, offset))

@@ -19,6 +19,10 @@ from .sources import Tell
 
 __all__ = ["Watch"]
 
+SLOW = 3.0
+"""Seconds after which the status tells that an action does not come back: fail2ban runs one
+command at a time, so all jails wait for it."""
+
 MAX_WORDS = 300
 """Letters of a reason; a script may print anything."""
 
@@ -50,12 +54,18 @@ class Watch:
         self._unbanned = unbanned
         self._actions: Any = ()
         self._failed: dict[tuple[str, str], str] = {}  # action and what failed -> in words
+        self._running: dict[tuple[str, str], float] = {}  # what runs now -> since when
 
     @property
     def failures(self) -> list[str]:
         """What failed, since when and why, in words."""
         failed = list(self._failed.items())
-        return [words for (name, _), words in failed if name in self._actions]
+        told = [words for (name, _), words in failed if name in self._actions]
+        now = time.monotonic()
+        for (name, what), since in list(self._running.items()):
+            if now - since >= SLOW:
+                told.append(f"{name} {what} for {int(now - since)} s: its command hangs")
+        return told
 
     def actions(self, actions: Any) -> None:
         """Watch all of a jail's actions that are not watched yet.
@@ -72,13 +82,13 @@ class Watch:
         start, ban, unban = action.start, action.ban, action.unban
 
         def watched_start() -> Any:
-            with self._noting(name, "did not start"):
+            with self._noting(name, "did not start", "has been starting"):
                 return start()
 
         def watched_ban(info: Any) -> Any:
             if problem := self._failed.get((name, "did not start")):
                 self._tell(logging.ERROR, f"{info['ip']} may not be blocked: action {problem}")
-            with self._noting(name, "failed to ban"):
+            with self._noting(name, "failed to ban", "has been banning"):
                 return ban(info)
 
         def watched_unban(info: Any) -> Any:
@@ -89,9 +99,10 @@ class Watch:
         action.start, action.ban, action.unban = watched_start, watched_ban, watched_unban
 
     @contextmanager
-    def _noting(self, name: str, what: str) -> Iterator[None]:
+    def _noting(self, name: str, what: str, doing: str) -> Iterator[None]:
         heard = _Heard()
         self._logger.addHandler(heard)
+        self._running[name, doing] = time.monotonic()
         try:
             yield
         except Exception as error:
@@ -103,4 +114,5 @@ class Watch:
         else:
             self._failed.pop((name, what), None)
         finally:
+            self._running.pop((name, doing), None)
             self._logger.removeHandler(heard)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -116,11 +117,11 @@ class Follower:
             return Chunk()
         try:
             return self._read()
-        except OSError as error:
-            self._report(error)
-            self._let_go()
         except PflogError as error:
             self._report(error)
+        except (OSError, ValueError) as error:  # ValueError: no file can have such a name
+            self._report(error)
+            self._let_go()
         return Chunk()
 
     def give_back(self, records: Sequence[Record]) -> None:
@@ -204,6 +205,10 @@ class Follower:
             self._tell(logging.WARNING, f"{reader.path}: going on at offset {reader.resumed}")
         if reader.header is None:
             self.state = "following; no savefile header has been written yet"
+        elif reader.damage is not None:
+            self.state = (
+                f"damaged at offset {reader.offset}: {reader.damage.reason}; looking behind it"
+            )
         else:
             if self._problems.pop(reader.path, None):
                 self._tell(NOTICE, f"{reader.path}: is read again")
@@ -356,7 +361,7 @@ class Follower:
 
     def _rotated(self) -> list[Path]:
         """The rotated files, oldest first; also those beside what a link leads to."""
-        target = self.path.resolve()
+        target = Path(os.path.realpath(self.path))  # unlike resolve() it takes a loop of links
         paths = (
             rotated(self.path) if target == self.path else [*rotated(target), *rotated(self.path)]
         )

@@ -143,7 +143,7 @@ class LiveSource:
             if self._clock() >= self._next_stats:
                 self._next_stats = self._clock() + STATS_EVERY
                 self._count_drops(handle)
-        except bpf.pcapy().PcapError as error:
+        except Exception as error:  # PcapError, or whatever pcapy raises
             self.close()
             self._wait_for_it(f"{self.interface} is gone ({error}); waiting for it")
             return []
@@ -158,24 +158,20 @@ class LiveSource:
         handle = None
         try:
             pcapy = bpf.pcapy()
-            try:
-                handle = pcapy.create(self.interface)
-                handle.set_snaplen(self._snaplen)
-                handle.set_promisc(0)
-                handle.set_timeout(DELIVERY_MS)
-                handle.set_buffer_size(self.buffer_size)
-                status = handle.activate()
-                if status < 0:  # pcapy keeps libpcap's message to itself
-                    raise PflogError("pcap", 0, 0, self._explain(status))
-                self._check_link_type(handle)
-                self._set_filter(handle, pcapy.PcapError)
-                handle.setnonblock(1)
-            except pcapy.PcapError as error:
-                raise PflogError("pcap", 0, 0, f"waiting for {self.interface}: {error}") from None
-        except PflogError as error:
+            handle = pcapy.create(self.interface)
+            handle.set_snaplen(self._snaplen)
+            handle.set_promisc(0)
+            handle.set_timeout(DELIVERY_MS)
+            handle.set_buffer_size(self.buffer_size)
+            self._activate(handle)
+            self._check_link_type(handle)
+            self._set_filter(handle, pcapy.PcapError)
+            handle.setnonblock(1)
+        except Exception as error:  # ours, PcapError, or whatever pcapy raises
             if handle is not None:
                 handle.close()
-            self._wait_for_it(error.reason)
+            waiting = f"waiting for {self.interface}: {error}"
+            self._wait_for_it(error.reason if isinstance(error, PflogError) else waiting)
             return False
         self._handle = handle
         self.openings += 1
@@ -186,9 +182,11 @@ class LiveSource:
             self._problem = ""
         return True
 
-    def _explain(self, status: int) -> str:
-        why = _ACTIVATE.get(status, f"libpcap's error {status}")
-        return f"waiting for {self.interface}: {why}"
+    def _activate(self, handle: Any) -> None:
+        status = handle.activate()
+        if status < 0:  # pcapy keeps libpcap's message to itself
+            why = _ACTIVATE.get(status, f"libpcap's error {status}")
+            raise PflogError("pcap", 0, 0, f"waiting for {self.interface}: {why}")
 
     def _check_link_type(self, handle: Any) -> None:
         found = handle.datalink()
@@ -238,7 +236,7 @@ class LiveSource:
         """Ask the kernel; warn when drops start."""
         try:
             _, dropped, by_interface = handle.stats()
-        except bpf.pcapy().PcapError:
+        except Exception:  # PcapError, or whatever pcapy raises
             return
         total = self._dropped_before + dropped + by_interface
         if total > self.dropped:

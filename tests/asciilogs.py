@@ -73,6 +73,16 @@ def assert_each_once(numbers: list[int], total: int) -> None:
     assert len(numbers) == total
 
 
+def ps(*options: str) -> str:
+    """What ps says; no system but Linux has the same in /proc."""
+    return subprocess.run(["ps", *options], capture_output=True, text=True).stdout
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has asked for its status yet."""
+    return ps("-o", "state=", "-p", str(pid)).strip()[:1] in {"", "Z"}
+
+
 class Pflogd:
     """The program, started; ended with ``stop``.
 
@@ -172,9 +182,9 @@ class Pflogd:
         wait_for(self.log.exists, f"a new log; it said {self.said()}")
 
     def children(self, pid: int = 0) -> list[int]:
-        """The process ids of a process's children, the monitor's by default (Linux)."""
-        pid = pid or self.process.pid
-        return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+        """The process ids of a process's children, the monitor's by default."""
+        rows = (row.split() for row in ps("-A", "-o", "pid=", "-o", "ppid=").splitlines())
+        return [int(child) for child, parent in rows if int(parent) == (pid or self.process.pid)]
 
     def wait_status(self, text: str) -> None:
         """Ask for the status until it says ``text``."""
@@ -182,7 +192,7 @@ class Pflogd:
 
     @property
     def worker(self) -> int:
-        """The worker's process id (Linux)."""
+        """The worker's process id."""
         wait_for(self.children, "a worker")
         return self.children()[0]
 

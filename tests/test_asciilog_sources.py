@@ -17,7 +17,7 @@ from typing import Callable
 import pytest
 
 from tests import f2b
-from tests.asciilogs import COMMAND, ROOT, Pflogd, numbers_in, savefile
+from tests.asciilogs import COMMAND, ROOT, Pflogd, is_gone, numbers_in, savefile
 from tests.f2b import REPO, wait_for
 from tests.pflogs import savefile_header, scan, syn
 
@@ -74,12 +74,6 @@ class Tcpdump:
 @pytest.fixture
 def tcpdump(tmp_path: Path) -> Tcpdump:
     return Tcpdump(tmp_path)
-
-
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, be it that nobody has asked for its status yet."""
-    state = subprocess.run(["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True)
-    return state.stdout.strip() in {"", "Z"}
 
 
 def test_tcpdump_child(start: Start, tcpdump: Tcpdump) -> None:

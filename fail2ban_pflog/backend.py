@@ -276,6 +276,12 @@ class FilterPflog(FileFilter):
 
     def _prepare(self) -> None:
         """Do what can be done once all options, expressions and actions are known."""
+        try:
+            self._prepare_all()
+        except Exception as error:  # fail2ban would drop the jail at the next reload
+            self.stay_idle(repr(error))
+
+    def _prepare_all(self) -> None:
         self.hold_packets()
         self._health.warnings.pop("options", None)
         if not self.getFailRegex():

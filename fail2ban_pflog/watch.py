@@ -8,11 +8,11 @@ why, say it again at each ban, and tell when a source was unbanned.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Callable
 
 from .sources import Tell
@@ -79,7 +79,7 @@ class Watch:
                 self._wrap(name, action)
 
     def _wrap(self, name: str, action: Any) -> None:
-        start, ban, unban = action.start, action.ban, action.unban
+        start, ban, unban, stop = action.start, action.ban, action.unban, action.stop
 
         def watched_start() -> Any:
             with self._noting(name, "did not start", "has been starting"):
@@ -93,24 +93,33 @@ class Watch:
 
         def watched_unban(info: Any) -> Any:
             self._unbanned(str(info["ip"]))
-            return unban(info)
+            with self._noting(name, "failed to unban", "has been unbanning"):
+                return unban(info)
+
+        def watched_stop() -> Any:
+            with self._noting(name, "did not stop", "has been stopping"):
+                return stop()
 
         watched_start.is_watched = True  # type: ignore[attr-defined]
-        action.start, action.ban, action.unban = watched_start, watched_ban, watched_unban
+        with contextlib.suppress(AttributeError):  # an action that lets nobody watch
+            action.start, action.stop = watched_start, watched_stop
+            action.ban, action.unban = watched_ban, watched_unban
 
-    @contextmanager
+    @contextlib.contextmanager
     def _noting(self, name: str, what: str, doing: str) -> Iterator[None]:
         heard = _Heard()
         self._logger.addHandler(heard)
         self._running[name, doing] = time.monotonic()
         try:
             yield
-        except Exception as error:
+        except BaseException as error:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             why = "; ".join(heard.words) or str(error)
             told = f"{name} {what} since {since}: {why[:MAX_WORDS]}"
             self._failed.setdefault((name, what), told)
-            raise
+            if isinstance(error, Exception):
+                raise
+            raise RuntimeError(repr(error)) from error  # SystemExit would end fail2ban's thread
         else:
             self._failed.pop((name, what), None)
         finally:

@@ -210,11 +210,18 @@ def idler(transmitter, command):
 
 
 def tell_in_status(jail, rows):
-    """Let ``fail2ban-client status`` of the jail that loads tell what it loaded."""
+    """Let ``fail2ban-client status`` of the jail that loads tell what it loaded.
+
+    And what failed at a reload, say half of an upgrade: what was loaded before goes on.
+    """
     status = type(jail.filter).status
 
     def told(flavor="basic"):
         answer = status(jail.filter, flavor=flavor)
         return answer if flavor in ("stats", "short") else [*answer, *rows]
 
-    jail.filter.status = told
+    def go_on(problem):
+        logSys.error("pflog-backend.py, what was loaded before goes on: %s", problem)
+        rows.append(("Warning", problem))
+
+    jail.filter.status, jail.filter.stay_idle = told, go_on

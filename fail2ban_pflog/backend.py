@@ -143,8 +143,16 @@ class FilterPflog(FileFilter):
             return
         if until_reload:
             self._refused = self._idle_because(problem)
+            self._make_anew_at_reload()
         else:
             self._wrong_options = self._idle_because(problem)
+
+    def _make_anew_at_reload(self) -> None:
+        """Let a reload that mends the jail make it anew: fail2ban would drop what it adds.
+
+        It does so where the configuration has another backend.
+        """
+        self.jail.backend = None
 
     def _idle_because(self, problem: str) -> str:
         self.tell(logging.ERROR, f"this jail stays idle, all others run: {problem}")
@@ -284,7 +292,10 @@ class FilterPflog(FileFilter):
     def _prepare_all(self) -> None:
         self.hold_packets()
         self._health.warnings.pop("options", None)
-        if not self.getFailRegex():
+        if not getattr(self.jail.actions, "_reload_actions", list(self.jail.actions)):
+            self._health.warn("options", "the jail has no action: nobody is blocked")
+            self._make_anew_at_reload()
+        elif not self.getFailRegex():
             self._health.warn("options", "the filter has no failregex: nothing is ever a failure")
         elif self.getFindTime() < 1:
             self._health.warn("options", "findtime is 0: packets are too old before they are read")

@@ -14,6 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -64,6 +67,27 @@ ROWS = {
     "ignorecache": Options("ignorecache", {"ignorecache": "key=x, max-count=many"}),
     "bantime.formula": Options("formula", {"bantime.formula": "ban.Time * ("}),
     "expression": Options("action blok", {"backend": 'pflog[bpf="action blok"]'}),
+    "unclosed quote": Options("filter expression", {"backend": 'pflog[bpf="action block]'}),
+    "NUL in the expression": Options("holds a NUL", {"backend": 'pflog[bpf="port\0 22"]'}),
+    "long expression": Options("letters", {"backend": f'pflog[bpf="{"port 1 or " * 900}port 1"]'}),
+    "junk behind the options": Options("cannot be read", {"backend": "pflog[distinct=port]x"}),
+    "parentheses": Options("cannot be read", {"backend": "pflog(distinct=port)"}),
+    "two backends": Options("cannot be read", {"backend": "polling, pflog"}),
+    "letters swapped": Options("cannot be read", {"backend": "plfog"}),
+    "letter left out": Options("cannot be read", {"backend": "plog[mode=any]"}),
+    "another alphabet": Options("cannot be read", {"backend": "pflög"}),
+    "quoted": Options("cannot be read", {"backend": '"pflog"'}),
+    "upper case value": Options("option distinct", {"backend": "pflog[distinct=PORT]"}),
+    "option twice": Options("option mode", {"backend": "pflog[mode=any, mode=bogus]"}),
+    "name of no interface": Options("option interface", {"backend": "pflog[interface=pf\0]"}),
+    "datepattern": Options("datepattern", {"datepattern": "^%%Q"}),
+    "look-behind": Options("ignoreregex", {"ignoreregex": "(?<=a+)b"}),
+    "group named twice": Options("failregex", {"failregex": "^(?P<a>x)(?P<a>y)<ADDR>"}),
+    "maxlines": Options("maxlines", {"maxlines": "-5"}),
+    "maxretry": Options("maxretry", {"maxretry": "many"}),
+    "bantime.factor": Options("factor", {"bantime.factor": "nosuch"}),
+    "bantime.multipliers": Options("multipliers", {"bantime.multipliers": "1 x 3"}),
+    "action that is not there": Options("addaction", {"action": "nosuch.py"}),
 }
 
 
@@ -314,6 +338,111 @@ def test_slow_ignorecommand(site: Site) -> None:
     site.answers_came()
 
 
+def test_command_that_hangs(site: Site) -> None:
+    """Who reloads, restarts or stops a jail does not wait for a command of half a minute."""
+    site.jails(pflog={"ignorecommand": "sh -c 'sleep 30; exit 1'", "backend": "pflog[hold=1]"})
+    site.server.start()
+    site.append("pflog", scan("192.0.2.1", range(1, 9), time.time()))
+    site.says("pflog", "8 packets read")
+    for command in (("reload", "pflog"), ("reload", "--restart", "pflog"), ("stop", "pflog")):
+        site.server.client(*command)
+    assert site.server.ask("ping") == "pong"
+    site.answers_came()
+    site.server.kill()  # as it ends it would wait for the command
+
+
+def test_stop_in_the_middle_of_a_batch(site: Site) -> None:
+    """What was read and not judged when a jail was stopped is read again when it is back."""
+    site.jails(pflog={"ignorecommand": "sleep 0.01; false", "maxretry": "1"})
+    site.server.start()
+    sources = [f"203.0.113.{n}" for n in range(1, 101)]
+    now = time.time()
+    site.append("pflog", b"".join(scan(source, range(1, 2), now) for source in sources))
+
+    def found() -> set[str]:
+        return set(re.findall(r"Found (203\.0\.113\.\d+)", site.server.log.read_text()))
+
+    for some in (5, 35, 65):
+        wait_for(lambda some=some: len(found()) >= some, f"{some} of the packets")
+        assert "OK" in site.server.client("reload", "--restart", "pflog")
+    wait_for(lambda: found() == set(sources), "all packets")
+    assert "report it" not in site.server.log.read_text()
+
+
+ENDS = """\
+from fail2ban.server.action import ActionBase
+
+class Action(ActionBase):
+    def start(self, *_): raise SystemExit("ends")
+    stop = ban = unban = start
+"""
+
+
+def test_action_that_ends_its_thread(site: Site) -> None:
+    """An action that raises what would end fail2ban's threads is one that failed."""
+    (site.server.config / "action.d/ends.py").write_text(ENDS)
+    site.jails(pflog={"action": "recorder\n         ends.py"})
+    site.server.start()
+    site.bans("pflog")
+    site.says("pflog", "Action failed:\tends did not start since 20")
+    site.says("pflog", "Action failed:\tends failed to ban since 20")
+    site.server.client("unban", "--all")
+    site.others_are_well()
+    site.jails()
+    assert "OK" in site.server.client("reload")
+    site.others_are_well()
+    site.bans("pflog")
+
+
+def test_half_an_upgrade(site: Site, tmp_path: Path) -> None:
+    """With one module missing the jails stay idle; a loader that is cut goes on with the old."""
+    package = tmp_path / "half/fail2ban_pflog"
+    shutil.copytree(f2b.REPO / "fail2ban_pflog", package)
+    (package / "health.py").unlink()
+    break_loader(site, f'pflog-backend.py[path="{tmp_path}/half"]')
+    site.server.start()
+    site.others_are_well()
+    site.says("pflog", "fail2ban_pflog.health")
+    site.server.stop()
+    break_loader(site, PACKAGED)
+    site.server.start()
+    site.bans("pflog")
+    loader = site.server.config / "action.d/pflog-backend.py"
+    whole = loader.read_text()
+    loader.write_text(whole[:3000])
+    assert "OK" in site.server.client("reload")
+    site.others_are_well()
+    site.bans("pflog")
+    site.says("pflog-backend", "addaction")
+    loader.write_text(whole)
+    assert "OK" in site.server.client("reload")
+    site.bans("pflog")
+
+
+def test_odd_paths_at_run_time(site: Site, tmp_path: Path) -> None:
+    """Whatever is named as a savefile in a running jail is told; the others are read on."""
+    odd = tmp_path / "odd"
+    odd.mkdir()
+    (odd / "loop").symlink_to(odd / "loop")
+    (odd / "zero").symlink_to("/dev/zero")
+    os.mkfifo(odd / "fifo")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(odd / "socket"))
+    site.server.start()
+    names = ["loop", "zero", "fifo", "socket", ".", "missing", "nul\0", "n" * 300, "e\x1b[31m"]
+    for name in names:
+        site.server.ask("set", "pflog", "addlogpath", f"{odd}/{name}")
+    site.bans("pflog")
+    rows = dict(dict(site.server.ask("status", "pflog"))["Filter"])
+    assert not [name for name in names if rows[f"{odd}/{name}"].startswith(("starting", "follow"))]
+    for name in names:
+        site.server.ask("set", "pflog", "dellogpath", f"{odd}/{name}")
+    site.others_are_well()
+    site.bans("pflog")
+    log = site.server.log.read_text()
+    assert ("report it" in log, "\x1b" in log) == (False, False)
+
+
 def test_locked_database(site: Site) -> None:
     """Bans go on; it is told once, and over when it is over."""
     site.server.start()
@@ -329,7 +458,7 @@ def test_locked_database(site: Site) -> None:
     site.bans("pflog")
 
 
-@pytest.mark.parametrize("what", ["text", "directory", "missing", "hole"])
+@pytest.mark.parametrize("what", ["text", "directory", "missing", "hole", "loop", "fifo"])
 def test_broken_savefile(site: Site, what: str) -> None:
     """What takes the savefile's place is told; a savefile in its place is read."""
     site.server.start()
@@ -340,15 +469,22 @@ def test_broken_savefile(site: Site, what: str) -> None:
         word = "damaged"
     else:
         path.unlink()
-        word = {"text": "no savefile", "directory": "irectory", "missing": "gone"}[what]
+        word = {
+            "text": "no savefile",
+            "directory": "irectory",
+            "missing": "gone",
+            "loop": "gone",
+            "fifo": "no regular file",
+        }[what]
     if what == "text":
         path.write_text("Nov 22 newsyslog[1]: logfile turned over\n" * 9)
     elif what == "directory":
         path.mkdir()
-    if what == "hole":
-        wait_for(lambda: word in site.server.log.read_text(), "the log to say so")
-    else:
-        site.says("pflog", word)
+    elif what == "loop":
+        path.symlink_to(path)
+    elif what == "fifo":
+        os.mkfifo(path)
+    site.says("pflog", word)
     site.others_are_well()
     if what == "directory":
         path.rmdir()
@@ -367,6 +503,9 @@ CANNOT_BAN = {
     "interface": ("found no failure", {"filter": "pflog[interface=vtnet1]"}),
     "wrong filter": ("found no failure", {"filter": "plain"}),
     "ignoreip": ("took all", {"ignoreip": "0.0.0.0/0"}),
+    "no expression": ("no failregex", {"failregex": ""}),
+    "no action": ("no action", {"action": ""}),
+    "no time to count in": ("findtime is 0", {"findtime": "0"}),
 }
 
 

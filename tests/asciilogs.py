@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -71,6 +72,16 @@ def assert_each_once(numbers: list[int], total: int) -> None:
     missing = sorted(set(range(total)) - set(counts))
     assert (doubled[:5], missing[:5]) == ([], [])
     assert len(numbers) == total
+
+
+def open_descriptors() -> list[int]:
+    """This process's descriptors; /dev/fd shows but three of them on a BSD."""
+    found = []
+    for number in range(512):
+        with contextlib.suppress(OSError):
+            os.fstat(number)
+            found.append(number)
+    return found
 
 
 def ps(*options: str) -> str:

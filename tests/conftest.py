@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -12,6 +13,12 @@ import pytest
 from tests import f2b
 from tests.backtests import BEGIN, RETRY, SCANNER, scan_records, write
 from tests.pflogs import syn
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interrupts() -> None:
+    """Let SIGINT end the programs that are tested, also where pytest runs in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

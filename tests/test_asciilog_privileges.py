@@ -18,7 +18,15 @@ from typing import Callable
 import pytest
 
 from fail2ban_pflog.asciilog.privileges import keep_only
-from tests.asciilogs import COMMAND, ROOT, Pflogd, numbered_records, numbers_in, savefile
+from tests.asciilogs import (
+    COMMAND,
+    ROOT,
+    Pflogd,
+    numbered_records,
+    numbers_in,
+    open_descriptors,
+    savefile,
+)
 from tests.f2b import REPO
 
 Start = Callable[..., Pflogd]
@@ -121,14 +129,7 @@ def test_keeps_only_what_it_is_told() -> None:
     child = os.fork()
     if not child:
         keep_only(writer, standard_input=False)
-        found = []
-        for number in range(200):
-            try:
-                os.fstat(number)
-            except OSError:
-                continue
-            found.append(number)
-        os.write(writer, repr(found).encode())
+        os.write(writer, repr(open_descriptors()).encode())
         os._exit(0)
     os.waitpid(child, 0)
     assert os.read(reader, 4096).decode() == repr(sorted({0, 1, 2, writer}))

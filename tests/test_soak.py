@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import bz2
 import gc
-import os
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from fail2ban.server.jail import Jail
 from fail2ban.server.mytime import MyTime
 
 from fail2ban_pflog.backend import FilterPflog
+from tests.asciilogs import open_descriptors
 from tests.pflogs import Pflogd, newsyslog, record, syn
 from tests.soak import missing, soaking
 
@@ -25,10 +25,6 @@ BEGIN = 1_780_000_000
 HOUR, MINUTE = 3600, 60
 RATE = 5  # packets per second, the more part from sources that come once
 LEVEL = 1.25  # by how much the second half may exceed the first
-
-
-def descriptors() -> int:
-    return len(os.listdir("/dev/fd"))
 
 
 def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,7 +67,7 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                 old.unlink()
                 gc.collect()
                 memory.append(tracemalloc.get_traced_memory()[0])
-                files.append(descriptors())
+                files.append(len(open_descriptors()))
     finally:
         tracemalloc.stop()
         MyTime.setTime(None)

@@ -224,12 +224,13 @@ def break_loader(site: Site, text: str) -> None:
 PACKAGED = f'pflog-backend.py[path="{SITE_PACKAGES}"]'
 
 
-def test_unknown_option_of_the_loader(site: Site) -> None:
+@pytest.mark.parametrize("option", ["foo", "name", "self"])
+def test_unknown_option_of_the_loader(site: Site, option: str) -> None:
     """It is told, and the backend is loaded all the same."""
-    break_loader(site, f'pflog-backend.py[path="{SITE_PACKAGES}", foo=bar]')
+    break_loader(site, f'pflog-backend.py[path="{SITE_PACKAGES}", {option}=bar]')
     site.server.start()
     site.others_are_well()
-    site.says("pflog-backend", "option foo")
+    site.says("pflog-backend", f"option {option}")
     site.bans("pflog")
 
 
@@ -394,15 +395,16 @@ def test_action_that_ends_its_thread(site: Site) -> None:
     site.bans("pflog")
 
 
-def test_half_an_upgrade(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("gone", ["health.py", "__init__.py"])
+def test_half_an_upgrade(site: Site, tmp_path: Path, gone: str) -> None:
     """With one module missing the jails stay idle; a loader that is cut goes on with the old."""
     package = tmp_path / "half/fail2ban_pflog"
     shutil.copytree(f2b.REPO / "fail2ban_pflog", package)
-    (package / "health.py").unlink()
+    (package / gone).unlink()
     break_loader(site, f'pflog-backend.py[path="{tmp_path}/half"]')
     site.server.start()
     site.others_are_well()
-    site.says("pflog", "fail2ban_pflog.health")
+    site.says("pflog", "the Python package fail2ban_pflog cannot be loaded")
     site.server.stop()
     break_loader(site, PACKAGED)
     site.server.start()

@@ -40,7 +40,7 @@ VERSION = "{}.{}".format(*sys.version_info[:2])
 class Action(ActionBase):
     """An action that does nothing: making it has loaded the backend."""
 
-    def __init__(self, jail, name, path="", **unknown):
+    def __init__(self, jail, name, /, path="", **unknown):
         super().__init__(jail, name)
         guard()
         rows = load(path)
@@ -67,11 +67,14 @@ def load(path):
 
     Returns rows for the status: what was loaded from where, or what is wrong.
     """
-    problem = add_path(path) if path else ""
+    problem = ""
     try:
+        problem = add_path(path) if path else ""
         import fail2ban_pflog
         from fail2ban_pflog.backend import register
 
+        where = os.path.dirname(fail2ban_pflog.__file__)
+        rows = [("Backend", f"pflog {fail2ban_pflog.__version__}, Python {VERSION}, {where}")]
         register()
     # KeyboardInterrupt, too: nothing of a package may end a server that guards sshd.
     except BaseException as error:
@@ -87,8 +90,6 @@ def load(path):
         logSys.error("Jails with backend = pflog stay idle, all others run: %s", problem)
         register_stand_in(problem)
         return [("Idle because", problem)]
-    where = os.path.dirname(fail2ban_pflog.__file__)
-    rows = [("Backend", f"pflog {fail2ban_pflog.__version__}, Python {VERSION}, {where}")]
     if problem:
         rows.append(("Warning", problem))
         logSys.warning("pflog-backend.py: %s", problem)

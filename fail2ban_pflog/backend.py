@@ -314,6 +314,8 @@ class FilterPflog(FileFilter):
         self._waited_for = min(self._waited_for, time.monotonic())
         self.active = False
         self._wake.set()
+        if not self.is_alive():  # no thread does it
+            self.onStop()
 
     def join(self, timeout: Optional[float] = None) -> None:
         """Wait for the thread's end, but not long: a line that takes longer ends it alone.

@@ -569,6 +569,20 @@ def test_hole_is_searched_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert 3 < len(steps) < 20
 
 
+def test_search_without_end_is_given_up(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was replaced is not searched to its end, where no system tells of holes."""
+    path.write_bytes(savefile_header() + packets(range(2)))
+    os.truncate(path, 1 << 34)
+    monkeypatch.setattr(readers, "SEARCH_AT_ONCE", 1 << 20)
+    monkeypatch.delattr(readers.os, "SEEK_DATA", raising=False)
+    reader = Reader(path)
+    assert reader.poll() == [0, 1]
+    path.rename(path.with_name("pflog.0"))
+    path.write_bytes(savefile_header() + packets(range(2, 4)))
+    assert [number for _ in range(4) for number in reader.poll()] == [2, 3]
+    assert "ended within a record" in reader.told[-1]
+
+
 def test_hole_is_skipped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hole of 50 GB is passed over at once where the system knows where data is."""
     if not hasattr(os, "SEEK_DATA"):

@@ -154,7 +154,7 @@ class Follower:
                 return records
             if records is None:
                 continue
-            if self._chain[0].is_searching:
+            if self._chain[0].is_searching and not self._is_replaced():
                 return records
             if not self._advance():
                 break
@@ -165,6 +165,11 @@ class Follower:
             if self.path not in self._problems:
                 self.state = f"waiting for {self.path}"
         return Chunk()
+
+    def _is_replaced(self) -> bool:
+        """Whether a newer file is there, for which a long search in this one is given up."""
+        self._find_newer()
+        return any(self._has_header(newer) for newer in list(self._chain)[1:])
 
     def _read_oldest(self) -> Optional[Chunk]:
         """Read the oldest file; None where it gave only what is passed over, or is done with."""

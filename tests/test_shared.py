@@ -168,6 +168,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     world = World()
     monkeypatch.setattr(bpf, "pcapy", lambda: world)
     monkeypatch.setattr(live, "STATS_EVERY", 0.0)
+    monkeypatch.setattr(shared, "_INTERFACES", {})
     return world
 
 

@@ -154,6 +154,8 @@ def test_jail_that_stands_before_the_loader(checked: Checked) -> None:
         ("pflog[iface=em0]", "option iface"),
         ("pflog[mode=agressive]", "option mode"),
         ("pflog[hold=", "hold"),
+        ("pflog1", "its form is pflog[option=value, ...]"),
+        ("pflgo[mode=normal]", "its form is pflog[option=value, ...]"),
     ],
 )
 def test_options_of_the_backend(checked: Checked, backend: str, word: str) -> None:

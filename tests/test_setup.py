@@ -320,6 +320,7 @@ def test_remove_when_fail2ban_is_gone(host: Host) -> None:
     [
         "[pflog]\nenabled = true\n",
         "[pflog-text]\nenabled = true\n",
+        "[x]\nenabled = true\nfilter = sshd\nbackend = pflgo\naction = nftables\n",
         "[x]\nenabled = true\nfilter = sshd\nbackend = polling\naction = pf-pflog\n",
     ],
 )

@@ -14,7 +14,7 @@ from ..host.installation import Fail2ban
 from ..host.systems import System
 from ..host.tools import Answer, Run
 from ..intake import DEFAULT_INTERFACE
-from ..options import NAME, Options
+from ..options import NAME, Options, is_meant
 
 __all__ = ["LOADER", "Jail", "Subject"]
 
@@ -41,8 +41,12 @@ class Jail:
     @cached_property
     def options(self) -> Options:
         """The backend's options.  Raises PflogError where they are wrong."""
-        if problem := self.told.get("options_problem"):
-            raise PflogError("option", 0, 0, f"backend = {self.told['backend']}: {problem}")
+        backend = self.told["backend"]
+        problem = self.told.get("options_problem")
+        if not problem and backend.partition("[")[0].strip().lower() != NAME:
+            problem = f"its form is {NAME}[option=value, ...]"
+        if problem:
+            raise PflogError("option", 0, 0, f"backend = {backend}: {problem}")
         return Options.parse(self.told["options"])
 
     @property
@@ -100,7 +104,7 @@ class Subject:
     @property
     def jails(self) -> list[Jail]:
         """The enabled jails that read pf's log."""
-        return [Jail(told) for told in self.told.get("jails", ()) if _is_ours(told["backend"])]
+        return [Jail(told) for told in self.told.get("jails", ()) if is_meant(told["backend"])]
 
     @property
     def text_jails(self) -> list[Jail]:
@@ -110,7 +114,7 @@ class Subject:
             for told in self.told.get("jails", ())
             if told["filter"].startswith(NAME)
             and told["name"] != LOADER
-            and not _is_ours(told["backend"])
+            and not is_meant(told["backend"])
         ]
 
     def path(self, path: str) -> Path:
@@ -120,8 +124,3 @@ class Subject:
     def ask(self, *command: str) -> Answer:
         """Run one of the host's programs."""
         return self.run(command)
-
-
-def _is_ours(backend: str) -> bool:
-    """Whether a jail asks for our backend, also where it is not quite written so."""
-    return backend.strip().lower().startswith(NAME)

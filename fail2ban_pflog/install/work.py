@@ -14,6 +14,7 @@ from ..host.installation import Fail2ban, find_fail2ban
 from ..host.share import Share, find_share
 from ..host.systems import System, find_system
 from ..host.tools import run
+from ..options import is_meant
 from .changes import (
     Change,
     Remove,
@@ -118,7 +119,7 @@ def _in_use(fail2ban: Fail2ban) -> list[str]:
         for jail in answer.get("jails", ())
         if jail["name"] != "pflog-backend"
         and (
-            jail["backend"].startswith("pflog")
+            is_meant(jail["backend"])
             or jail["filter"].startswith("pflog")
             or "pf-pflog" in jail["actions"]
         )

@@ -42,8 +42,8 @@ setup(
         manual(1),
         manual(8),
     ],
-    install_requires=["pcapy-ng>=2.1"],
     extras_require={
+        "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
         "backtest": ["matplotlib", "rich", "zstandard; python_version < '3.14'"],
         "test": ["mypy", "pytest", "ruff"],
     },

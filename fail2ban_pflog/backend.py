@@ -24,7 +24,6 @@ import re
 import threading
 import time
 from collections import deque
-from difflib import get_close_matches
 from typing import Any, Callable, Optional
 
 from fail2ban.helpers import extractOptions, getLogger
@@ -40,7 +39,7 @@ from .errors import PflogError, printable
 from .health import Health
 from .intake import Batch, Intake
 from .lines import Line, Lines
-from .options import NAME, Options, short
+from .options import NAME, Options, is_meant, short
 from .places import File, Places
 from .sources.shared import bell
 from .watch import Watch
@@ -526,7 +525,7 @@ def register() -> None:
 
     @functools.wraps(original)
     def set_backend(jail: Any, backend: str) -> None:
-        if not _is_meant(backend):
+        if not is_meant(backend):
             original(jail, backend)
             return
         name, bracket, rest = backend.partition("[")
@@ -541,15 +540,6 @@ def register() -> None:
 
     set_backend.is_pflog = True  # type: ignore[attr-defined]
     Jail._setBackend = set_backend
-
-
-def _is_meant(backend: str) -> bool:
-    """Whether a backend is meant for us, also where it is not quite written so.
-
-    Such a one must not reach fail2ban, which would refuse all jails for it.
-    """
-    name = backend.partition("[")[0].lower()
-    return NAME in name or bool(get_close_matches(name, [NAME], cutoff=0.7))
 
 
 def _unreadable(backend: str) -> str:

@@ -8,13 +8,24 @@ evaluated.
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import Any, Callable, NamedTuple
 
 from .distinct import WHATS
 from .errors import PflogError
 from .scan import MODES, directions
 
-__all__ = ["BUFFER_SIZE", "MAX_BUFFER", "MAX_HOLD", "NAME", "Options", "seconds", "short", "whole"]
+__all__ = [
+    "BUFFER_SIZE",
+    "MAX_BUFFER",
+    "MAX_HOLD",
+    "NAME",
+    "Options",
+    "is_meant",
+    "seconds",
+    "short",
+    "whole",
+]
 
 NAME = "pflog"
 
@@ -40,6 +51,15 @@ _UNITS = {
 }  # fmt: skip
 _PART = r"(\d{1,12}(?:\.\d{1,6})?)\s*([a-z]*)"
 _TIME = re.compile(rf"(?:{_PART}\s*)+", re.IGNORECASE)
+
+
+def is_meant(backend: str) -> bool:
+    """Whether a backend is meant for us, also where it is not quite written so.
+
+    Such a one must not reach fail2ban, which would refuse all jails for it.
+    """
+    name = backend.partition("[")[0].lower()
+    return NAME in name or bool(get_close_matches(name, [NAME], cutoff=0.7))
 
 
 def seconds(text: str) -> float:

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import random
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -447,6 +449,56 @@ def test_options_that_make_no_sense(
     )
     assert (done.returncode, said in done.stdout + done.stderr) == (status, True)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "make", "status", "said"),
+    [
+        ("--follow", lambda path: path.write_bytes(savefile_header()), 0, ""),
+        ("--follow", lambda path: path.touch(), 0, ""),
+        ("--follow", lambda _path: None, 75, "there is no such file (yet); it would be waited for"),
+        ("--follow", lambda path: path.mkdir(), 1, "is a directory"),
+        ("--read", lambda path: path.mkdir(), 1, "is a directory"),
+        ("--follow", lambda path: path.write_text("a text log\n" * 9), 1, "no savefile"),
+        ("--read", lambda path: path.write_bytes(savefile_header(1)), 1, "link type 1 instead"),
+        ("--read", os.mkfifo, 0, ""),
+    ],
+)
+def test_check_looks_at_what_it_will_read(
+    tmp_path: Path, option: str, make: Callable[[Path], object], status: int, said: str
+) -> None:
+    """A file of another kind is wrong; one that is not there yet has a status of its own."""
+    path = tmp_path / "pflog"
+    make(path)
+    if path.exists():
+        path.chmod(0o755)
+    command = [*COMMAND, "--check", "--log", tmp_path / "log", "--pid-file", "", option, path]
+    done = subprocess.run(
+        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
+    )
+    assert (done.returncode, said in done.stderr, bool(done.stderr)) == (status, True, bool(said))
+
+
+def test_check_looks_at_the_interface_and_the_log(tmp_path: Path) -> None:
+    """An interface that is missing is told, as one that is none of pf's and a log that is none."""
+    command = list(map(str, [*COMMAND, "--check", "--log", tmp_path / "log", "--pid-file", ""]))
+
+    def check(*options: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*command, *options], cwd=REPO, capture_output=True, text=True, timeout=20
+        )
+        return done.returncode, done.stderr
+
+    status, said = check("--interface", "pflog99")
+    assert (status, "pflog99: there is no such interface (yet)" in said) == (75, True)
+    status, said = check("--interface", "pflog99", "--tcpdump=true")
+    assert (status, "pflog99: there is no such interface (yet)" in said) == (75, True)
+    status, said = check("--interface", "pflog99", "--log", str(tmp_path))
+    assert (status, "the log is a directory" in said) == (1, True)
+    if ROOT and importlib.util.find_spec("pcapy"):
+        loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
+        status, said = check("--interface", loopback)
+        assert (status, "it is no log interface of pf" in said) == (1, True)
 
 
 def test_wrong_filter_expression(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import re
 import shutil
 import socket
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -239,7 +240,11 @@ def test_unknown_option_of_the_loader(site: Site, option: str) -> None:
     [
         ("pflog-backend.py", "name its virtual environment"),
         ('pflog-backend.py[path="/nonexistent/lib/python3.9/site-packages"]', "does not exist"),
-        ('pflog-backend.py[path="{folder}/venv"]', "holds packages for Python 2.0"),
+        (
+            'pflog-backend.py[path="{folder}/venv"]',
+            "holds packages for Python 2.0, but fail2ban runs on Python {}.{}: install the package "
+            "anew for this one, and run its `fail2ban-pflog setup`".format(*sys.version_info[:2]),
+        ),
         ('pflog-backend.py[path="{folder}/raises"]', "KeyboardInterrupt"),
         ('pflog-backend.py[path="{folder}/syntax"]', "SyntaxError"),
     ],

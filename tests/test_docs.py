@@ -57,6 +57,25 @@ def test_every_document_that_is_named_exists() -> None:
         assert (REPO / name).exists(), name
 
 
+def test_what_check_says_is_said_so() -> None:
+    """Each line of check that docs/install.md explains is one that the program says."""
+    text = (REPO / "docs/install.md").read_text()
+    lines = re.findall(r"`(WRONG|note) ([\w/]+): ([^`]+)`", text)
+    assert len(lines) > 25
+    package = "".join(path.read_text() for path in (REPO / "fail2ban_pflog").rglob("*.py"))
+    said = (
+        re.sub(r'"\s*(?:f?")', "", package)
+        + (REPO / "config/action.d/pflog-backend.py").read_text()
+    )
+    elsewhere = (
+        "skipped, because of wrong configuration",
+        "does not exist",
+        "Table does not exist",
+    )
+    for mark, name, words in lines:
+        assert words in said or words in elsewhere, (mark, name, words)
+
+
 @pytest.mark.parametrize("page", MANUALS, ids=lambda page: page.name)
 def test_manual_pages_are_well_formed(page: Path) -> None:
     """mandoc has no warning."""

@@ -207,6 +207,7 @@ def test_package_not_importable(server: MakeServer, savefile: Path, tmp_path: Pa
     log = f2b.log.read_text()
     assert log.count("ERROR") == 1
     assert "Install it for the Python that fail2ban runs on" in log
+    assert "`fail2ban-pflog setup`" in log
     assert "OK" in f2b.client("reload")
     intrude(tmp_path, "192.0.2.98")
     f2b.wait_for_bans("192.0.2.98")

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fail2ban_pflog.errors import PflogError
 from fail2ban_pflog.sources import bpf, live
 from fail2ban_pflog.sources.live import LiveSource
-from tests.pcap import World
+from tests.pcap import Handle, World
 
 
 @pytest.fixture
@@ -31,6 +32,25 @@ def test_reads_packets_with_their_times(world: World) -> None:
     assert settings["snaplen"] == live.SNAPLEN
     assert settings["buffer_size"] == live.BUFFER_SIZE
     assert source.state == "listening"
+
+
+def test_older_pcapy_gives_one_packet_a_call(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without next_batch (pcapy 0.11, pcapy-ng 1) the same records come, by next()."""
+
+    class Header:
+        def getts(self) -> tuple[int, int]:
+            return (5, 6)
+
+    def one(_handle: Handle) -> tuple[Any, bytes]:
+        return (Header(), world.frames.pop(0)[2]) if world.frames else (None, b"")
+
+    monkeypatch.delattr(Handle, "next_batch")
+    monkeypatch.setattr(Handle, "next", one, raising=False)
+    world.frames = [(5, 6, b"abc")] * (live.BATCH + 1)
+    source = world.source()
+    assert source.read() == [(5, 6, b"abc")] * live.BATCH
+    assert source.read() == [(5, 6, b"abc")]
+    assert source.read() == []
 
 
 def test_absent_interface_is_tried_with_growing_pauses(world: World) -> None:

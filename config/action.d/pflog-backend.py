@@ -81,7 +81,7 @@ def load(path):
         if not problem:
             problem = (
                 "Install it for the Python that fail2ban runs on, or name its virtual environment "
-                "with path= in jail.d/00-pflog-backend.local"
+                "with path= in jail.d/00-pflog-backend.local: its `fail2ban-pflog setup` does that"
             )
         problem = (
             f"the Python package fail2ban_pflog cannot be loaded by fail2ban's Python {VERSION} "
@@ -113,7 +113,8 @@ def add_path(path):
     if version and version.group(1) != VERSION:
         return (
             f"path={path} holds packages for Python {version.group(1)}, but fail2ban runs on "
-            f"Python {VERSION}: install the package anew for this one"
+            f"Python {VERSION}: install the package anew for this one, and run its "
+            "`fail2ban-pflog setup`"
         )
     return ""
 

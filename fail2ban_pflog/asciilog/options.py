@@ -186,6 +186,8 @@ def check(options: Options) -> list[str]:
             f"{options.follow}: {options.user.pw_name} may not read it; have it made with a group "
             f"that {options.user.pw_name} is in and mode 640 (newsyslog.conf), or use --user root"
         )
+    if os.path.isdir(options.log):
+        problems.append(f"{options.log}: the log is a directory")
     return problems
 
 

@@ -7,6 +7,7 @@
     live     the interface pflog0, through pcapy-ng
     shared   what several jails read in common, read once
     overlap  a savefile and the interface together, each packet once
+    look     what a savefile is, and whether an interface is there: one look, for checks
     bpf      packet filter expressions, checked with libpcap's own words
 
 A source never raises for what happens outside of it: ``read()`` gives records or

@@ -36,7 +36,7 @@ def pcapy() -> Any:
         return importlib.import_module("pcapy")
     except (Exception, SystemExit) as error:  # a library that is half there raises anything
         what = str(error) if isinstance(error, ImportError) else repr(error)
-        reason = f"pcapy-ng cannot be imported ({what}); {_other_python()}install it: {_INSTALL}"
+        reason = f"pcapy-ng cannot be imported ({what}); {_other_python()}{_remedy()}"
         raise PflogError("pcapy", 0, 0, reason) from None
 
 
@@ -49,6 +49,16 @@ def _other_python() -> str:
             if path.parts[-3] != own:
                 return f"it is there for {path.parts[-3]}, but this is {own}; "
     return ""
+
+
+def _remedy() -> str:
+    """Say how to install pcapy: as the system's package, where one is known to do, or built."""
+    package = ""
+    if sys.platform.startswith("freebsd"):
+        package = "pkg install py{}{}-pcapy-ng, or ".format(*sys.version_info[:2])
+    elif Path("/etc/debian_version").exists():
+        package = "apt-get install python3-pcapy, or "
+    return f"install it: {package}{_INSTALL} (needs a C++ compiler and libpcap's headers)"
 
 
 def check(expression: str) -> None:

@@ -139,7 +139,7 @@ class LiveSource:
             return []
         handle = self._handle
         try:
-            data, meta = handle.next_batch(BATCH)
+            records = _take(handle)
             if self._clock() >= self._next_stats:
                 self._next_stats = self._clock() + STATS_EVERY
                 self._count_drops(handle)
@@ -147,10 +147,7 @@ class LiveSource:
             self.close()
             self._wait_for_it(f"{self.interface} is gone ({error}); waiting for it")
             return []
-        return [
-            (seconds, microseconds, data[offset : offset + caplen])
-            for seconds, microseconds, offset, caplen in _META.iter_unpack(meta)
-        ]
+        return records
 
     def _open(self) -> bool:
         if self._clock() < self._next_attempt:
@@ -249,3 +246,24 @@ class LiveSource:
                 )
             self._calm_at = self._clock() + CALM
             self.dropped = total
+
+
+def _take(handle: Any) -> list[Record]:
+    """At most BATCH packets that are there.
+
+    Only pcapy-ng 2 has next_batch.  The pcapy of before, which systems have as packages
+    (docs/install.md), gives one packet a call: more work for each, and all that it needs.
+    """
+    if hasattr(handle, "next_batch"):
+        data, meta = handle.next_batch(BATCH)
+        return [
+            (seconds, microseconds, data[offset : offset + caplen])
+            for seconds, microseconds, offset, caplen in _META.iter_unpack(meta)
+        ]
+    records: list[Record] = []
+    while len(records) < BATCH:
+        header, frame = handle.next()
+        if header is None:
+            break
+        records.append((*header.getts(), frame))
+    return records

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from typing import Callable, Optional
 
 from .errors import PflogError
-from .packet import Packet
+from .packet import TCP, Packet
 from .savefile import Record
 from .scan import Reason, reason
 
@@ -108,4 +108,5 @@ def _alike(one: Optional[Packet], two: Packet) -> bool:
         and one.source == two.source
         and one.protocol == two.protocol
         and one.ttl == two.ttl
+        and (one.protocol != TCP or (one.length == two.length and one.header == two.header))
     )

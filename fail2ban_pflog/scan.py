@@ -69,9 +69,10 @@ class Reason:
     asks: from which mode on ``conduct`` has to look at its source.
     stray: whether alone it says nothing; ``conduct`` may find a better reason:
     walks: below which port its source may be walking.  sweeps: whether it may be sweeping.
+    opens: whether it opens a TCP connection, which answers do not.
     """
 
-    __slots__ = ("asks", "count", "name", "rank", "stray", "sweeps", "walks", "words")
+    __slots__ = ("asks", "count", "name", "opens", "rank", "stray", "sweeps", "walks", "words")
 
     def __init__(
         self,
@@ -82,6 +83,7 @@ class Reason:
         asks: Rank = Rank.NEVER,
         walks: int = 0,
         sweeps: bool = False,
+        opens: bool = False,
     ) -> None:
         self.name = name
         self.rank = rank
@@ -91,6 +93,7 @@ class Reason:
         self.stray = asks < rank
         self.walks = walks
         self.sweeps = sweeps
+        self.opens = opens
         REASONS[name] = self
 
     def __repr__(self) -> str:
@@ -112,7 +115,7 @@ the other, and telephones ports for their media in pairs: a walk up there may be
 ALL = 65_536
 
 # -- normal: what only a scan sends
-SYN = Reason("SYN", NORMAL, "TCP SYN: opens a connection")
+SYN = Reason("SYN", NORMAL, "TCP SYN: opens a connection", asks=NORMAL, opens=True)
 ODD_FLAGS = Reason("ODD_FLAGS", NORMAL, "TCP FIN, NULL, Xmas: no flags that a connection has")
 SCTP_INIT = Reason("SCTP_INIT", NORMAL, "SCTP INIT: opens an association")
 UDP_SERVICE = Reason(
@@ -123,6 +126,13 @@ TCP_OPENING = Reason(
     "TCP_OPENING",
     NORMAL,
     "TCP with flags unknown and a SYN's length, to a reserved port or a known service",
+    asks=NORMAL,
+    opens=True,
+)
+TCP_BARE_OPENING = Reason(
+    "TCP_BARE_OPENING",
+    NORMAL,
+    "TCP with flags unknown and a plain SYN's length, from no service, and nothing else came",
     asks=NORMAL,
 )
 TCP_SERVICE = Reason(
@@ -135,11 +145,14 @@ TCP_SERVICE = Reason(
 NEAR_END = Reason(
     "NEAR_END",
     NORMAL,
-    "TCP SYN or UDP to a service, with hardly a hop to go but no traceroute",
+    "TCP SYN or UDP to a service, with few hops to go but no traceroute",
     asks=NORMAL,
 )
 WALK = Reason("WALK", NORMAL, "to a port beside two others that the source tried", Count.PORT)
 SWEEP = Reason("SWEEP", NORMAL, "to a port that the source tried on another host, too")
+OPENS_ALL = Reason(
+    "OPENS_ALL", NORMAL, "opens a connection to no known service, and others to services"
+)
 
 # -- aggressive: what a late packet may look like, and what asks for hosts
 ACK_PROBE = Reason(
@@ -163,7 +176,7 @@ ICMP_QUESTION = Reason("ICMP_QUESTION", AGGRESSIVE, "ICMP time stamp, mask or in
 PROTOCOL = Reason("PROTOCOL", AGGRESSIVE, "an IP protocol that nobody speaks")
 
 # -- any: what honest hosts send, or may have sent
-LATE_PACKET = Reason("LATE_PACKET", ANY, "a late packet of a TCP connection")
+LATE_PACKET = Reason("LATE_PACKET", ANY, "a late packet of a TCP connection", asks=AGGRESSIVE)
 LATE_PLAIN = Reason(
     "LATE_PLAIN",
     ANY,
@@ -174,7 +187,14 @@ RESET = Reason("RESET", ANY, "TCP RST: a late packet or backscatter")
 LATE_ANSWER = Reason(
     "LATE_ANSWER",
     ANY,
-    "UDP to a port of this host's own: an answer, media",
+    "UDP from a service to a port of this host's own: an answer",
+    asks=NORMAL,
+    walks=FIRST_EPHEMERAL,
+)
+STRAY_UDP = Reason(
+    "STRAY_UDP",
+    ANY,
+    "UDP from a port of its own to one of this host's own: media, peers, an answer",
     asks=NORMAL,
     walks=FIRST_EPHEMERAL,
     sweeps=True,
@@ -193,7 +213,9 @@ RAW_OPENING = Reason(
     asks=NORMAL,
     walks=ALL,
     sweeps=True,
+    opens=True,
 )
+CLIENT = Reason("CLIENT", ANY, "may be a late packet, and its source sends data as well")
 CHANCE = Reason(
     "CHANCE", ANY, "to a known port, but the source's packets go to ports all over the range"
 )
@@ -204,9 +226,16 @@ CALL_BACK = Reason(
     asks=NORMAL,
     walks=FIRST_EPHEMERAL,
     sweeps=True,
+    opens=True,
 )
 TRACEROUTE = Reason("TRACEROUTE", ANY, "traceroute, mtr, tracepath")
-PEER = Reason("PEER", ANY, "UDP between equal ports: time servers, tunnels, routers")
+PEER = Reason(
+    "PEER",
+    ANY,
+    "UDP between equal ports: time servers, tunnels, routers",
+    asks=NORMAL,
+    walks=FIRST_EPHEMERAL,
+)
 RPC_ANSWER = Reason("RPC_ANSWER", ANY, "an answer of NFS or the port mapper")
 FRAGMENT = Reason("FRAGMENT", ANY, "a later fragment, which tells no port")
 BROADCAST = Reason("BROADCAST", ANY, "broadcast or multicast")
@@ -297,12 +326,12 @@ _DOMAIN, _SIP = 53, 5060
 TRACED = range(33434, 33700)
 """Where traceroute counts its probes up from, over UDP, with the BSDs' -P also TCP and SCTP."""
 
-LOW_TTL = 30
-"""A stray that comes with no more hops to go may be a traceroute's, which begins at 1 and ends
-at 30; systems begin at 64, 128 or 255, nmap at 37 and up."""
+SIP_PORTS = range(5060, 5091)
+"""Where telephones listen that share an address."""
 
-LOWEST_TTL = 16
-"""The same of what may as well be a scan, which seldom comes from so far away."""
+LOW_TTL = 30
+"""What comes with no more hops to go may be a traceroute's, which begins at 1 and ends at 30;
+systems begin at 64, 128 or 255, nmap at 37 and up."""
 
 RAW_SYN, OWN_SYN = 24, 28
 """Bytes of a TCP header: nmap's SYN has 24, with MSS alone, that of most scanners 20; the shortest
@@ -323,7 +352,7 @@ def _table(*ports: Iterable[int]) -> bytes:
 
 _RESERVED = range(FIRST_UNRESERVED)
 _TCP_SERVICE = _table(_RESERVED, TCP_SERVICES)
-_UDP_SERVICE = _table(_RESERVED, UDP_SERVICES)
+_UDP_SERVICE = _table(_RESERVED, UDP_SERVICES, SIP_PORTS)
 _SERVED = _table(SERVED)
 
 # -- Packets -------------------------------------------------------------------------------
@@ -381,7 +410,7 @@ def reason(  # noqa: C901 - one pass: a call for each layer would cost a tenth o
             return BROADCAST
     if protocol == TCP:
         if kind < 0:
-            return _cut_tcp(dport, ttl, length, traits)
+            return _cut_tcp(sport, dport, ttl, length, traits)
         return _tcp(sport, dport, ttl, length, kind, header)
     if protocol == UDP:
         return _udp(sport, dport, ttl, traits)
@@ -429,10 +458,10 @@ def _syn(dport: int, ttl: int, header: int) -> Reason:
             return TRACEROUTE
     elif not _TCP_SERVICE[dport]:
         return TRACEROUTE if ttl <= LOW_TTL else CALL_BACK
-    return SYN if ttl > LOWEST_TTL else NEAR_END
+    return SYN if ttl > LOW_TTL else NEAR_END
 
 
-def _cut_tcp(dport: int, ttl: int, length: int, traits: int) -> Reason:
+def _cut_tcp(sport: int, dport: int, ttl: int, length: int, traits: int) -> Reason:
     """Judge a segment whose flags are unknown by its length: it may be a late one, or backscatter.
 
     Either the savefile was cut (FreeBSD's pflogd leaves of IPv6 TCP only the ports) or
@@ -443,15 +472,17 @@ def _cut_tcp(dport: int, ttl: int, length: int, traits: int) -> Reason:
     if traits & FIRST:
         return TCP_SERVICE if _TCP_SERVICE[dport] else LATE_SEGMENT
     if _TCP_SERVICE[dport]:
-        if ttl <= LOWEST_TTL:
+        if ttl <= LOW_TTL:
             return NEAR_END
         if length in OPENINGS:
             return TCP_OPENING
+        if sport in _RPC and _FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
+            return RPC_ANSWER
         return LATE_PACKET if _SERVED[dport] else TCP_SERVICE
     if ttl <= LOW_TTL:
         return TRACEROUTE
     if length == RAW_SYN:
-        return RAW_OPENING
+        return RAW_OPENING if _TCP_SERVICE[sport] else TCP_BARE_OPENING
     return CALL_BACK if length in OPENINGS else LATE_SEGMENT
 
 
@@ -466,8 +497,10 @@ def _udp(sport: int, dport: int, ttl: int, traits: int) -> Reason:
     if _UDP_SERVICE[dport]:
         if sport in _RPC and _FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
             return RPC_ANSWER
-        return UDP_SERVICE if ttl > LOWEST_TTL else NEAR_END
-    return TRACEROUTE if ttl <= LOW_TTL or dport in TRACED else LATE_ANSWER
+        return UDP_SERVICE if ttl > LOW_TTL else NEAR_END
+    if ttl <= LOW_TTL or dport in TRACED:
+        return TRACEROUTE
+    return LATE_ANSWER if _UDP_SERVICE[sport] else STRAY_UDP
 
 
 def _sctp(packet: Packet, frame: bytes) -> Reason:

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["ACTORS", "HOST", "HOST6", "HOSTS", "TOOLS", "Actor", "host"]
+__all__ = ["ACTORS", "HOST", "HOST6", "HOSTS", "PARTS", "TOOLS", "Actor", "each", "host", "nmap",
+           "part", "server", "tool"]  # fmt: skip
 
 HOST, HOST6 = "10.99.0.2", "fd99::2"
 TOOLS = ("chronyd", "conntrack", "curl", "dnsmasq", "ethtool", "fping", "haproxy", "hping3", "ip",
-         "masscan", "mtr", "nft", "nmap", "scamper", "svmap", "tcpdump", "tracepath", "traceroute",
-         "unbound", "vsftpd", "wg", "wireguard-go", "zmap")  # fmt: skip
+         "masscan", "mtr", "nc", "nft", "nmap", "scamper", "svmap", "tcpdump", "tracepath",
+         "traceroute", "unbound", "vsftpd", "wg", "wireguard-go", "zmap")  # fmt: skip
 HOSTS = 30
 """Further addresses of the protected host: what a network behind a firewall looks like."""
 
@@ -49,11 +50,13 @@ def nmap(last: int, options: str, kind: str = "scanner", address: str = "") -> A
     return Actor(address or f"203.0.113.{last}", kind, f"nmap {options}", command)
 
 
+PARTS = f"{sys.executable} {Path(__file__).with_name('parts.py')}"
+
+
 def part(last: int, what: str, *arguments: object, kind: str = "bystander") -> Actor:
     """Make a bystander that parts.py plays."""
     played = " ".join(map(str, arguments))
-    command = f"{sys.executable} {Path(__file__).with_name('parts.py')} {played}"
-    return Actor(f"198.51.100.{last}", kind, what, command)
+    return Actor(f"198.51.100.{last}", kind, what, f"{PARTS} {played}")
 
 
 def tool(last: int, kind: str, command: str, what: str = "") -> Actor:

@@ -8,6 +8,7 @@ counts and systems turned through.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from .frames import (
     ACK,
@@ -26,7 +27,7 @@ from .frames import (
     tcp,
     udp,
 )
-from .scene import EPHEMERAL, ESP, GRE, HOSTS, ICMP, ICMP6, TCP, UDP, Scene, to
+from .scene import EPHEMERAL, ESP, GRE, HOSTS, ICMP, ICMP6, TCP, UDP, Scene, Source, to
 
 __all__ = ["STORIES"]
 
@@ -434,9 +435,158 @@ def backscatter(scene: Scene) -> None:
             source.pause(0.3)
 
 
+# -- Hosts that pick the same ports, sets of ports, several parts at once --------------------
+
+
+def ports_of_many_hosts(scene: Scene) -> None:
+    """Thirty hosts that have one fixed port, or hand out ports in order from the same one on."""
+    rnd = scene.random
+    for port, theirs in ((53, 32768), (27015, 27005), (3478, 41641), (1194, 50000)):
+        what = f"UDP from port {port}: late answers to port {theirs} of {HOSTS} hosts"
+        source = scene.add("bystander", what)
+        for host in [*range(HOSTS)] * 3:
+            source.udp(port, theirs, 100, host)
+            source.pause(0.2)
+    for port in (53, 389, 443, 5443, 9443):
+        for protocol in (UDP, TCP):
+            name = "UDP" if protocol == UDP else "TCP"
+            what = f"{name} from port {port}: late packets to the Windows ports of {HOSTS} hosts"
+            source = scene.add("bystander", what, WINDOWS, rnd.random() < 0.5)
+            dports = [49664 + rnd.randrange(40) for _ in range(HOSTS)]
+            for _ in range(150):
+                host = rnd.randrange(HOSTS)
+                dports[host] += rnd.choice((1, 1, 2))
+                if protocol == UDP:
+                    source.udp(port, dports[host], 120, host)
+                else:
+                    source.late(PSH, dports[host], port, host, 200)
+                    source.late(FIN, dports[host], port, host)
+                source.pause(0.5)
+
+
+def sets_of_ports(scene: Scene) -> None:
+    """Hosts behind a carrier's NAT that gives each customer a set of ports, as MAP-E does."""
+    rnd = scene.random
+    for port in (53, 123, 443, 5443, 1234):
+        for count in (20, 60, 150):
+            customer = rnd.randrange(256) << 4
+            what = f"UDP from port {port}: {count} late answers to a set of 15 times 16 ports"
+            source = scene.add("bystander", what)
+            for _ in range(count):
+                dport = rnd.randrange(1, 16) << 12 | customer | rnd.randrange(16)
+                source.udp(port, dport, 200)
+                source.pause(0.5)
+        first = rnd.randrange(2, 60) * 1024
+        what = f"UDP from port {port}: late answers to the 1024 ports from {first} up"
+        source = scene.add("bystander", what)
+        for _ in range(60):
+            source.udp(port, rnd.randrange(first, first + 1024), 200)
+            source.pause(0.5)
+
+
+def several_parts(scene: Scene) -> None:
+    """Hosts that are servers of several kinds to this network, and its clients too."""
+    rnd = scene.random
+    for system in SYSTEMS:
+        for name in (OPEN, "FreeBSD's ports", "Windows' ports"):
+            for who, answers, serves, asked, calls in (
+                ("resolver, time and web server", (53, 123, 443), (80, 443), (), 0),
+                ("mail relay", (53,), (25,), (25, 113), 0),
+                ("domain controller", (53, 88, 123, 389, 464), (88, 135, 389, 445), (), 0),
+                ("FTP server", (), (21, 80), (113, 443), 25),
+            ):
+                source = scene.add("bystander", f"{system.name} {who}, to {name}", system)
+                _play_parts(source, EPHEMERAL[name], answers, serves, asked, calls)
+    for system in SYSTEMS:
+        for six in (False, True):
+            what = f"{system.name} client of 14 services: late data and FIN"
+            source = scene.add("bystander", what, system, six)
+            for port in (*SERVED, *MAIL[1:8], 53, 389, 3389):
+                sport = source.own_port()
+                for _ in range(3):
+                    source.late(PSH, port, sport, 0, rnd.randrange(1, 1200))
+                    source.pause(0.5)
+                source.late(FIN, port, sport)
+
+
+def _play_parts(
+    source: Source,
+    ports: range,
+    answers: Sequence[int],
+    serves: Sequence[int],
+    asked: Sequence[int],
+    calls: int,
+) -> None:
+    rnd = source.random
+    for number in range(60):
+        dport = rnd.choice(ports)
+        if answers:
+            source.udp(rnd.choice(answers), rnd.choice(ports), rnd.randrange(50, 400))
+        source.late(PSH, dport, rnd.choice(serves), 0, rnd.randrange(1, 1400))
+        source.late(FIN, dport, rnd.choice(serves))
+        if asked and number % 10 == 0:
+            source.syn(asked[number // 10 % len(asked)], tries=(1, 3))
+        if number < calls:
+            source.syn(rnd.choice(ports), tries=(1, 3))
+        source.pause(2)
+
+
+def reserved_ports(scene: Scene) -> None:
+    """NFS over TCP, whose clients have reserved ports."""
+    for six in (False, True):
+        source = scene.add("bystander", "NFS server: late data to 20 reserved ports", LINUX, six)
+        for dport in scene.random.sample(range(665, 1024), 20):
+            source.late(PSH, dport, 2049, 0, 120)
+            source.pause(1)
+            source.late(FIN, dport, 2049)
+
+
+def traceroutes_to_the_end(scene: Scene) -> None:
+    """Traceroutes to services that nobody answers, so that they go on for 30 hops."""
+    for hosts in (1, 20, HOSTS):
+        for six in (False, True):
+            for port in (80, 443, 22, 8443):
+                what = f"traceroute -T -p {port}, 30 hops{to(hosts)}"
+                source = scene.add("traceroute", what, LINUX, six)
+                for ttl, host in itertools.product(range(1, 31), range(hosts)):
+                    probe = tcp(source.own_port(), port, SYN, LINUX.syn)
+                    source.send(TCP, probe, host, ttl)
+                    source.pause(0.02)
+            for port in (53, 161, 4500):
+                what = f"traceroute -U -p {port}, 30 hops{to(hosts)}"
+                source = scene.add("traceroute", what, LINUX, six)
+                for ttl, host in itertools.product(range(1, 31), range(hosts)):
+                    source.send(UDP, udp(source.own_port(), port, 32), host, ttl)
+                    source.pause(0.02)
+    for flows in (6, 16):
+        for base in (33434, 53):
+            source = scene.add("traceroute", f"{flows} paths at a time, ports from {base} up")
+            for ttl, flow in itertools.product(range(1, 16), range(flows)):
+                source.send(UDP, udp(40000, base + flow, 32), 0, ttl)
+                source.pause(0.02)
+
+
+def heavy_backscatter(scene: Scene) -> None:
+    """Thousands of answers to packets that were forged, to ports all over the range."""
+    rnd = scene.random
+    for ports in (EVERYWHERE, UNRESERVED):
+        for port, flags, name in ((80, SYN | ACK, "SYN-ACK"), (22, ACK, "ACK"), (53, 0, "UDP")):
+            what = f"1500 {name} answers from port {port} to ports from {ports[0]} up"
+            source = scene.add("backscatter", what)
+            for _ in range(1500):
+                dport, host = rnd.choice(ports), rnd.randrange(HOSTS)
+                if flags:
+                    options = LINUX.syn if flags & SYN else b""
+                    source.send(TCP, tcp(port, dport, flags, options), host)
+                else:
+                    source.udp(port, dport, 400, host)
+                source.pause(0.1)
+
+
 STORIES = (
     late_answers, bursts_of_answers, ports_in_turn, ports_picked_for_a_client, media, peers,
     tunnels, neighbours, pings, late_clients, late_clients_behind_nat, late_servers,
     data_without_options, ftp, retries, checks, traceroutes, traceroutes_that_count_ports,
-    backscatter,
+    backscatter, ports_of_many_hosts, sets_of_ports, several_parts, reserved_ports,
+    traceroutes_to_the_end, heavy_backscatter,
 )  # fmt: skip

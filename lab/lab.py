@@ -8,7 +8,7 @@ tells, with labels that tell what each address did.
 
 Needs root, and the programs that ``actors.TOOLS`` names (scripts/setup lab).  All traffic
 stays within the namespaces; they are removed at the end, whatever happens.  It takes about
-two minutes.
+four minutes.
 
     python -m lab.lab FOLDER      (make lab: tests/data/lab)
 """
@@ -26,22 +26,25 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import labels
-from .actors import ACTORS, HOST, HOST6, HOSTS, TOOLS
+from . import labels, more
+from .actors import ACTORS, HOST, HOST6, HOSTS, TOOLS, Actor
 from .actors import host as one_of_hosts
 from .labels import Dropped, Label, source_of
+
+SCENES: dict[str, Sequence[Actor]] = {"lab": ACTORS, "more": more.ACTORS}
+"""One after the other: a machine has only so many programs that are in time."""
 
 PREFIX = "pflab"
 GROUP = 5
 TIME_LIMIT = 100.0
 """Seconds; who is not done by then is ended."""
 
-PACKETS_KEPT = 80
-"""Per source: nothing is learnt from the ten thousandth packet of a scan."""
+PACKETS_KEPT = defaultdict(lambda: 80, traceroute=600)
+"""Of a source by its kind: nothing is learnt from the ten thousandth packet of a scan."""
 
 STRETCHED = 360.0
 """Seconds between two probes of the slow scan, which is sent faster and dated apart."""
@@ -99,7 +102,7 @@ def plug(namespace: str, index: int, *addresses: str) -> None:
 
 
 @contextlib.contextmanager
-def network() -> Iterator[None]:
+def network(actors: Sequence[Actor]) -> Iterator[None]:
     """All namespaces, gone at the end with everything that runs in them."""
     try:
         remove()
@@ -109,7 +112,7 @@ def network() -> Iterator[None]:
         others = [f"{one_of_hosts(number)}/24" for number in range(HOSTS)]
         others += [f"{one_of_hosts(number, six=True)}/64" for number in range(HOSTS)]
         plug(f"{PREFIX}-host", 0, f"{HOST}/24", f"{HOST6}/64", *others)
-        for index, actor in enumerate(ACTORS, 1):
+        for index, actor in enumerate(actors, 1):
             length = 64 if ":" in actor.address else 24
             plug(f"{PREFIX}-{index}", index, f"{actor.address}/{length}")
         yield
@@ -132,7 +135,7 @@ def remove() -> None:
             subprocess.run(["ip", "netns", "delete", name], check=True)
 
 
-def play(capture: Path, work: Path) -> None:
+def play(actors: Sequence[Actor], capture: Path, work: Path) -> None:
     """Run everything at once; whoever talks to the host is captured as nftables drops it.
 
     work: a folder for what the programs need.
@@ -156,14 +159,14 @@ def play(capture: Path, work: Path) -> None:
     parts = f"{sys.executable} {Path(__file__).with_name('parts.py')}"
     subprocess.Popen(within(host, f"exec {parts} host {work}"), **quiet)
     time.sleep(1)
-    actors = []
-    for index, actor in enumerate(ACTORS, 1):
+    playing = []
+    for index, actor in enumerate(actors, 1):
         config = work / f"config-{index}"
         config.write_text(actor.config.replace("{config}", str(config)), "latin-1")
         command = actor.command.format(host=HOST, host6=HOST6, mac=mac, config=config, work=work)
-        actors.append(subprocess.Popen(within(f"{PREFIX}-{index}", command), **quiet))
+        playing.append(subprocess.Popen(within(f"{PREFIX}-{index}", command), **quiet))
     end = time.monotonic() + TIME_LIMIT
-    for process in actors:
+    for process in playing:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(max(0.1, end - time.monotonic()))
     tcpdump.terminate()
@@ -191,14 +194,15 @@ def dropped(capture: Path) -> Iterator[Dropped]:
         yield Dropped(seconds + micros / 1e6, inbound, attributes[_PAYLOAD])
 
 
-def write(folder: Path, capture: Path) -> None:
+def write(stem: Path, actors: Sequence[Actor], capture: Path) -> None:
     """Write the captures and labels."""
-    known = {actor.address: actor for actor in ACTORS}
+    known = {actor.address: actor for actor in actors}
     packets: dict[str, list[Dropped]] = defaultdict(list)
     for each in dropped(capture):
-        of_source = packets[source_of(each.packet)]
-        if len(of_source) < PACKETS_KEPT:
-            of_source.append(each)
+        source = source_of(each.packet)
+        kept = PACKETS_KEPT[known[source].kind if source in known else ""]
+        if len(packets[source]) < kept:
+            packets[source].append(each)
     end = max(theirs[-1].time for theirs in packets.values())
     for source, theirs in packets.items():
         if source in known and known[source].kind == "slow scanner":
@@ -210,7 +214,7 @@ def write(folder: Path, capture: Path) -> None:
         else _others(source)
         for source in (*packets, *known)
     }
-    labels.write(folder / "lab", itertools.chain.from_iterable(packets.values()), told)
+    labels.write(stem, itertools.chain.from_iterable(packets.values()), told)
 
 
 def _others(source: str) -> Label:
@@ -228,13 +232,14 @@ def main() -> None:
     if folder is None or missing or os.geteuid():
         why = f"lacks {' '.join(missing)}" if missing else "must be root"
         sys.exit("usage: python -m lab.lab FOLDER" if folder is None else f"lab: {why}")
-    with tempfile.TemporaryDirectory() as work:
-        os.chmod(work, 0o777)  # tcpdump writes as a user of its own
-        capture = Path(work) / "nflog.pcap"
-        with network():
-            play(capture, Path(work))
-        write(folder, capture)
-    print((folder / "lab.labels.json").read_text())
+    for name, actors in SCENES.items():
+        with tempfile.TemporaryDirectory() as work:
+            os.chmod(work, 0o777)  # tcpdump writes as a user of its own
+            capture = Path(work) / "nflog.pcap"
+            with network(actors):
+                play(actors, capture, Path(work))
+            write(folder / name, actors, capture)
+        print((folder / f"{name}.labels.json").read_text())
 
 
 if __name__ == "__main__":

@@ -158,10 +158,7 @@ def client(*arguments: str) -> None:
 def many(*arguments: str) -> None:
     """The same with a connection to each of the hosts, which then are kept alive."""
     if "--windows" in arguments:
-        settings = ("net.ipv4.tcp_timestamps=0", "net.ipv4.ip_default_ttl=128",
-                    "net.ipv6.conf.all.hop_limit=128",
-                    "net.ipv4.ip_local_port_range=49152 65535")  # fmt: skip
-        subprocess.run(["sysctl", "-qw", *settings], check=True)
+        _as_windows()
     (port,) = (int(word) for word in arguments if word.isdigit())
     time.sleep(3)
     sessions = []
@@ -183,6 +180,13 @@ def many(*arguments: str) -> None:
     time.sleep(10)
 
 
+def _as_windows() -> None:
+    settings = ("net.ipv4.tcp_timestamps=0", "net.ipv4.ip_default_ttl=128",
+                "net.ipv6.conf.all.hop_limit=128",
+                "net.ipv4.ip_local_port_range=49152 65535")  # fmt: skip
+    subprocess.run(["sysctl", "-qw", *settings], check=True)
+
+
 def retry(*ports: str) -> None:
     """Try closed ports again and again."""
     for _ in range(8):
@@ -191,10 +195,48 @@ def retry(*ports: str) -> None:
                 socket.create_connection((HOST, int(port)), 0.5)
 
 
+def tries(*arguments: str) -> None:
+    """connect() to ports of hosts, ADDRESS or FIRST-LAST number, each for half a second."""
+    if "--windows" in arguments:
+        _as_windows()
+    hosts, *ports = [word for word in arguments if not word.startswith("--")]
+    network, _, last = hosts.rpartition(".")
+    first, _, end = last.partition("-")
+    for number in range(int(first), int(end or first) + 1):
+        for port in ports:
+            with contextlib.suppress(OSError):
+                socket.create_connection((f"{network}.{number}", int(port)), 0.5)
+
+
+def same(port: str, theirs: str) -> None:
+    """Send from one port to one port of all the hosts, as if they had asked from there."""
+    server = _bound(int(port))
+    for _ in range(3):
+        for each in HOSTS:
+            server.sendto(b"a late answer", (each, int(theirs)))
+            time.sleep(0.02)
+
+
+def in_order(port: str) -> None:
+    """Answer hosts that pick ports in order, each from about the same port on."""
+    server = _bound(int(port))
+    next_ports = [49664 + random.randrange(40) for _ in HOSTS]
+    for _ in range(150):
+        number = random.randrange(len(HOSTS))
+        next_ports[number] += random.choice((1, 1, 2))
+        server.sendto(b"a late answer", (HOSTS[number], next_ports[number]))
+        time.sleep(0.02)
+
+
+def _bound(port: int) -> socket.socket:
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind((ME, port))
+    return server
+
+
 def answer(port: str) -> None:
     """Answer questions over UDP when their asker has forgotten them."""
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind((ME, int(port)))
+    server = _bound(int(port))
     server.settimeout(FORGET_AT[0])
     askers: list[Any] = []
     with contextlib.suppress(OSError):
@@ -280,7 +322,7 @@ def chatter() -> None:
                 time.sleep(0.02)
 
 
-PARTS = (host, client, many, retry, answer, serve, ftp, media, peer, chatter)
+PARTS = (host, client, many, retry, tries, same, in_order, answer, serve, ftp, media, peer, chatter)
 
 if __name__ == "__main__":
     {part.__name__: part for part in PARTS}[sys.argv[1]](*sys.argv[2:])

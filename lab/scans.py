@@ -5,7 +5,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .frames import ACK, FIN, LINUX, MASSCAN, NMAP, PSH, RST, SYN, SYSTEMS, URG, icmp, sctp, tcp
+from .frames import (
+    ACK,
+    FIN,
+    LINUX,
+    MASSCAN,
+    NMAP,
+    PSH,
+    RST,
+    SYN,
+    SYSTEMS,
+    URG,
+    WINDOWS,
+    icmp,
+    sctp,
+    tcp,
+)
 from .scene import HOSTS, ICMP, NOT_FOUND, SCTP, TCP, Scene, to
 
 __all__ = ["STORIES"]
@@ -28,6 +43,12 @@ HIGH_UDP_SERVICES = (
 )  # fmt: skip
 SWEPT_UDP = (53, 123, 137, 161, 389, 500, 1900, 5060, 5353, 5683, 11211, 19132, 27015, 37810, 47808,
              52869)  # fmt: skip
+FASHIONABLE = (
+    2375, 2376, 2379, 3000, 3001, 3306, 3389, 4200, 4443, 4848, 5000, 5173, 5432, 5601, 5900, 5984,
+    5985, 6379, 6443, 7001, 7077, 7474, 8000, 8009, 8080, 8081, 8086, 8088, 8090, 8161, 8180, 8200,
+    8443, 8500, 8880, 8888, 8983, 9000, 9001, 9042, 9090, 9091, 9092, 9100, 9200, 9443, 9999, 10000,
+    10250, 11211, 15672, 27017, 50070,
+)  # fmt: skip
 SCTP_PORTS = (*range(7, 60), 2905, 3868, 36412, 38412)
 
 ODD = {
@@ -222,7 +243,94 @@ def icmp_sweeps(scene: Scene) -> None:
         source.pause(0.1)
 
 
+def ports_of_fashion(scene: Scene) -> None:
+    """connect() to web, data base and console ports, some of which are on no list; and to all."""
+    for system in SYSTEMS:
+        for count in (20, 40):
+            what = f"{system.name} connect() to {count} web and data base ports"
+            source = scene.add("scanner", what, system)
+            for port in _some(scene, FASHIONABLE, count):
+                source.syn(port, tries=(1, 3, 7))
+                source.pause(0.4)
+        source = scene.add("scanner", f"{system.name} connect() to 1000 of all ports", system)
+        for port in _some(scene, range(1, 65536), 1000):
+            source.syn(port)
+            source.pause(0.05)
+
+
+def from_far_away(scene: Scene) -> None:
+    """nmap's TTLs, 37 to 59, after many hops; scans with a small TTL; one after a traceroute."""
+    rnd = scene.random
+    for hops in (20, 30):
+        for six in (False, True):
+            source = scene.add("scanner", f"SYN scan from {hops} hops away", NMAP, six)
+            sport = source.own_port()
+            for port in _some(scene, TCP_SERVICES, 40):
+                probe = tcp(sport, port, SYN, NMAP.syn)
+                source.send(TCP, probe, ttl=rnd.randrange(37, 60) - hops)
+                source.pause(0.1)
+            source = scene.add("scanner", f"UDP scan from {hops} hops away", NMAP, six)
+            for port in _some(scene, UDP_SERVICES, 40):
+                source.ttl = rnd.randrange(37, 60) - hops
+                source.udp(sport, port, 20)
+                source.pause(0.1)
+            source = scene.add("sweep", f"SYN sweep of 445 from {hops} hops away", NMAP, six)
+            for host in range(HOSTS):
+                source.ttl = rnd.randrange(37, 60) - hops
+                source.syn(445, host)
+                source.pause(0.1)
+
+
+def with_small_ttls(scene: Scene) -> None:
+    """Scans with a small TTL, and one after a traceroute."""
+    for ttl in (2, 6, 12, 25):
+        source = scene.add("scanner", f"SYN scan that arrives with a TTL of {ttl}", NMAP)
+        source.ttl = ttl
+        for port in _some(scene, TCP_SERVICES, 40):
+            source.syn(port)
+            source.pause(0.1)
+    for six in (False, True):
+        source = scene.add("scanner", "traceroute, then a SYN scan", NMAP, six)
+        for ttl in range(1, 15):
+            source.send(TCP, tcp(source.own_port(), 80, SYN, NMAP.syn), ttl=ttl)
+        for port in _some(scene, TCP_SERVICES, 40):
+            source.syn(port)
+            source.pause(0.1)
+
+
+def to_the_same_port(scene: Scene) -> None:
+    """From each port to the port of its own number: hping3 -2 -s 1000 -p ++1000."""
+    for first in (1, 100, 1000, 5000):
+        source = scene.add("scanner", f"UDP from equal ports, {first} and up", NMAP)
+        for port in range(first, first + 60):
+            source.udp(port, port, 0)
+            source.pause(0.1)
+
+
+def few_ports_of_few_hosts(scene: Scene) -> None:
+    """Services of some hosts, of each host another one, and SIP's ports of three."""
+    for system in (NMAP, MASSCAN, LINUX, WINDOWS):
+        for hosts, count in ((2, 10), (5, 4), (10, 2), (25, 2)):
+            source = scene.add("sweep", f"{system.name}: {count} services{to(hosts)}", system)
+            ports = _some(scene, TCP_SERVICES, count)
+            for host in range(hosts):
+                for port in ports:
+                    source.syn(port, host)
+                    source.pause(0.1)
+        source = scene.add("sweep", f"{system.name}: of each host another service", system)
+        for host, port in enumerate(_some(scene, TCP_SERVICES, HOSTS)):
+            source.syn(port, host)
+            source.pause(0.1)
+    for sport in (5060, 5061, 45000):
+        source = scene.add("sweep", f"SIP from port {sport} to 10 ports of 3 hosts", LINUX)
+        for host in range(3):
+            for port in range(5060, 5070):
+                source.udp(sport, port, 420, host)
+                source.pause(0.1)
+
+
 STORIES = (
     syn_scans, syn_scans_from_services, odd_scans, other_protocols, udp_scans, udp_walks,
-    tcp_sweeps, udp_sweeps, icmp_sweeps,
+    tcp_sweeps, udp_sweeps, icmp_sweeps, ports_of_fashion, from_far_away, with_small_ttls,
+    to_the_same_port, few_ports_of_few_hosts,
 )  # fmt: skip

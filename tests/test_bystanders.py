@@ -35,6 +35,7 @@ REAL = (
     "labelled2/trace",
     "labelled2/scan",
     "lab/lab",
+    "lab/more",
 )
 SYNTHETIC = "synthetic"
 SERVED = (("labelled/bystanders", "live", "aggressive"), ("lab/lab", "pflogd", "normal"))
@@ -48,8 +49,8 @@ NOT_FOUND = (
     # Of these too little is left in 116 bytes.
     ("pflogd", r"nmap -sY|SCTP .* scan, IPv6"),
     ("pflogd", r"--ip-options R"),
-    ("pflogd", r"(nmap|masscan) SYN scan: (60 of the|100 of all|ports [1-6]\d{4}).*IPv6"),
-    ("pflogd", r"masscan SYN sweep of \d+, IPv6|SYN scan from port \d+: ports 8000-8059, IPv6"),
+    ("pflogd", r"masscan SYN scan: (60 of the|100 of all|ports [1-6]\d{4}).*IPv6"),
+    ("pflogd", r"masscan SYN sweep of [\d, ]+, IPv6|SYN scan from port \d+: ports 8000-8059, IPv6"),
 )
 """(form or any, expression for what it did): scans that are not found."""
 

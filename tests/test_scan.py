@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -107,6 +107,7 @@ KINDS = {
         "UDP to a registered port": udp(40000, 5683),
         "UDP from 53 to 53": udp(53, 53),
         "UDP over IPv6": udp(40000, 161, SOURCE6),
+        "SIP to a telephone's own port": udp(5060, 5065),
     },
     "SIP": {"SIP": udp(5060, 5060)},
     "TCP_OPENING": {
@@ -123,6 +124,7 @@ KINDS = {
         "SYN with hardly a hop to go": tcp(40000, 80, SYN, ttl=3),
         "SYN of Linux with hardly a hop to go": own_syn(40000, 80, ttl=1),
         "UDP to a service with hardly a hop to go": udp(40000, 53, ttl=16),
+        "SYN with 30 hops to go": tcp(40000, 80, SYN, ttl=30),
         "SYN over IPv6 with hardly a hop to go, cut": cut(40000, 80, 24, ttl=2),
     },
     "ACK_PROBE": {
@@ -168,14 +170,19 @@ KINDS = {
         "late answer of a resolver": udp(53, 30000),
         "late answer of a resolver, OpenBSD": udp(53, 3010),
         "late QUIC": udp(443, 55555, SOURCE6),
+        "media from a known port": udp(20000, 16384),
+        "late CoAP to OpenBSD": udp(5683, 3010),
+    },
+    "STRAY_UDP": {
         "mtr": udp(4711, 33001),
         "tracepath": udp(40000, 44450),
         "peer to peer": udp(6881, 51413),
-        "media": udp(20000, 16384),
-        "late CoAP to OpenBSD": udp(5683, 3010),
+        "media": udp(20002, 16384),
+        "late answer from a port on no list": udp(5443, 3010),
     },
     "LATE_SEGMENT": {"late answer over IPv6, cut": cut(443, 30000, 32)},
-    "RAW_OPENING": {"nmap's SYN to no service, cut": cut(40000, 20005, 24)},
+    "TCP_BARE_OPENING": {"nmap's SYN to no service, cut": cut(40000, 20005, 24)},
+    "RAW_OPENING": {"nmap's SYN from a service to no service, cut": cut(443, 20005, 24)},
     "CALL_BACK": {
         "active FTP": own_syn(20, 40000),
         "active FTP from another port": own_syn(41234, 40000),
@@ -195,6 +202,7 @@ KINDS = {
     "RPC_ANSWER": {
         "late answer of NFS": tcp(2049, 800, ACK),
         "late answer of NFS over UDP": udp(2049, 800),
+        "late answer of NFS, cut": cut(2049, 800, 152),
     },
     "FRAGMENT": {
         "later fragment": frame(6, bytes(8), offset=1),
@@ -240,7 +248,7 @@ KINDS = {
 }
 """Reason -> kind of packet -> a frame of it."""
 
-FOUND_BY_CONDUCT = {"WALK", "SWEEP", "CHANCE"}
+FOUND_BY_CONDUCT = {"WALK", "SWEEP", "OPENS_ALL", "CHANCE", "CLIENT"}
 PACKETS = [packet for kinds in KINDS.values() for packet in kinds.values()]
 
 
@@ -317,13 +325,13 @@ def test_no_frame_of_whatever_length_raises() -> None:
 # -- What a source does as a whole -----------------------------------------------------------
 
 
-def conduct_of(packets: list[bytes], gap: float = 1.0) -> list[str]:
+def conduct_of(packets: Iterable[bytes], gap: float = 1.0, mode: Rank = Rank.NORMAL) -> list[str]:
     """The reasons' names for packets that come one after the other."""
     conduct, names = Conduct(), []
     for number, each in enumerate(packets):
         packet = Decoder("<").packet(each)
         found = scan.reason(packet, each)
-        if found.asks < Rank.NEVER:
+        if found.asks <= mode:
             found = conduct.judge(number * gap, packet.source, packet, found)
         names.append(found.name)
     return names
@@ -355,7 +363,7 @@ def test_a_scan_walks() -> None:
     for packets in (
         [udp(40000, port) for port in ports],
         [own_syn(41000 + port, port) for port in ports],
-        [cut(40000, 20000 + port, 24) for port in ports],
+        [cut(443, 20000 + port, 24) for port in ports],
     ):
         assert conduct_of(packets).count("WALK") >= 15
 
@@ -364,7 +372,21 @@ def test_a_sweep_is_one_port_of_many_hosts() -> None:
     """UDP to one unknown port counts from the second host on."""
     hosts = [f"10.99.0.{last}" for last in range(2, 32)]
     names = conduct_of([udp(40000, 33333, SOURCE, host) for host in hosts])
-    assert names == ["LATE_ANSWER"] + ["SWEEP"] * 29
+    assert names == ["STRAY_UDP"] + ["SWEEP"] * 29
+
+
+def test_answers_to_many_hosts_do_not_sweep() -> None:
+    """A service answers one port of all hosts; any server those that hosts pick in order."""
+    hosts = [f"10.99.0.{last}" for last in range(2, 32)]
+    names = conduct_of(udp(27015, 27005, SOURCE, host) for host in hosts)
+    assert set(names) == {"LATE_ANSWER"}
+    chance = random.Random(2)
+    ports = [(chance.choice(hosts), chance.randrange(50000, 50040)) for _ in range(150)]
+    for packets in (
+        [udp(5443, port, SOURCE, host) for host, port in ports],
+        [own_syn(20, port, SOURCE, host) for host, port in ports],
+    ):
+        assert conduct_of(packets).count("SWEEP") < 5
 
 
 def test_a_client_of_many_hosts_does_not_sweep() -> None:
@@ -372,6 +394,52 @@ def test_a_client_of_many_hosts_does_not_sweep() -> None:
     hosts = [f"fd99::{last}" for last in range(2, 32)]
     names = conduct_of([cut(40000, 12345, 32, SOURCE6, host) for host in hosts])
     assert set(names) == {"LATE_SEGMENT"}
+
+
+def test_who_opens_connections_to_services_scans_the_other_ports_too() -> None:
+    """connect() to ports on no list counts, of a source that tries five services as well."""
+    fashion = (3000, 5173, 8080, 8443, 9000, 9090, 9200, 27017, 7474, 4200, 8180, 4848)
+    names = conduct_of([own_syn(41000, port) for port in fashion * 2])
+    assert names[:2] == ["SYN", "CALL_BACK"]
+    assert names[7:12] == ["SYN"] + ["OPENS_ALL"] * 4
+    assert names[12:].count("OPENS_ALL") == 5
+    everything = [11000 + 7 * number for number in range(100)] + [22, 23, 25, 110, 143] + [60000]
+    assert conduct_of([own_syn(40000, port) for port in everything])[-1] == "OPENS_ALL"
+
+
+def test_a_server_that_calls_back_may_ask_for_a_few_services() -> None:
+    """Active FTP, of a server that asks for ident, web and mail as well."""
+    chance = random.Random(9)
+    ports = [113, 443, 80, 25, *chance.sample(range(1024, 49152), 40)]
+    chance.shuffle(ports)
+    assert "OPENS_ALL" not in conduct_of([own_syn(41000, port) for port in ports])
+
+
+def test_what_is_as_short_as_a_bare_syn_may_be_data() -> None:
+    """Four bytes of data have its length; whose segments have others as well sends data."""
+    syns = [cut(40000, port, 24) for port in range(20010, 20410, 20)]
+    assert set(conduct_of(syns)) == {"TCP_BARE_OPENING"}
+    assert set(conduct_of([cut(40000, 30000, 20), *syns])[1:]) == {"RAW_OPENING"}
+
+
+def test_peers_do_not_walk() -> None:
+    """From a port to its own number is a peer's way; from sixty to theirs is a scan's."""
+    assert set(conduct_of([udp(port, port) for port in (123, 500, 4500)])) == {"PEER"}
+    names = conduct_of([udp(port, port) for port in range(1000, 1060)])
+    assert names == ["PEER"] * 2 + ["WALK"] * 58
+
+
+def test_who_sends_data_is_a_client() -> None:
+    """ACKs without data count until data came; where flags are unknown, lengths tell data."""
+    ports = (22, 25, 110, 143, 389, 587, 993, 995, 3306, 3389)
+    bare = [tcp(50000, port, FIN | ACK) for port in ports if port not in scan.SERVED]
+    data = frame(6, segment(50000, 443, PSH | ACK, b"x"))
+    assert set(conduct_of(bare, mode=Rank.AGGRESSIVE)) == {"ACK_PROBE"}
+    assert set(conduct_of([data, *bare], mode=Rank.AGGRESSIVE)) == {"LATE_PACKET", "CLIENT"}
+    alike = [cut(50000, port, 20) for port in ports if port not in scan.SERVED]
+    assert set(conduct_of(alike)) == {"TCP_SERVICE"}
+    unlike = [cut(50000, port, 31 + port % 89) for port in ports if port not in scan.SERVED]
+    assert conduct_of(unlike)[2:] == ["CLIENT"] * (len(unlike) - 2)
 
 
 def test_backscatter_hits_services_by_chance() -> None:
@@ -400,11 +468,25 @@ def test_a_traceroute_goes_up_in_ttl() -> None:
     assert scanned == ["TRACEROUTE"] * MOST_PROBES + ["NEAR_END"] * (59 - MOST_PROBES)
 
 
+def test_a_traceroute_begins_with_hardly_a_hop_to_go() -> None:
+    """It is one for 30 hops, to however many hosts; nmap's TTLs are as low, but do not begin so."""
+    hosts = [f"10.99.0.{last}" for last in range(2, 22)]
+    trace = [
+        own_syn(40000 + ttl, 443, SOURCE, host, ttl=ttl) for ttl in range(1, 31) for host in hosts
+    ]
+    assert set(conduct_of(trace)) == {"TRACEROUTE"}
+    chance = random.Random(1)
+    far = [tcp(40000, port, SYN, ttl=chance.randrange(7, 30)) for port in range(1, 60)]
+    assert set(conduct_of(far)) == {"NEAR_END"}
+    scan_behind = [tcp(40000, port, SYN, ttl=50) for port in range(1, 60)]
+    assert set(conduct_of([*trace, *scan_behind])[len(trace) :]) == {"SYN"}
+
+
 def test_conduct_is_forgotten_after_an_hour() -> None:
     """What a source did long ago says nothing of its strays of today."""
     packets = [udp(40000, port) for port in (2600, 2601, 2602)]
     assert conduct_of(packets, HORIZON - 1)[2] == "WALK"
-    assert conduct_of(packets, HORIZON + 1)[2] == "LATE_ANSWER"
+    assert conduct_of(packets, HORIZON + 1)[2] == "STRAY_UDP"
 
 
 def test_conduct_is_bounded() -> None:

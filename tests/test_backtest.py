@@ -124,7 +124,7 @@ def test_holding_changes_no_verdict(tmp_path: Path) -> None:
             one.judges[0].distinct.hold = hold
         one.read(Captures([path], pytest.fail))
         (outcome,) = one.results(run.Trust([]))
-        bans = [(ban.source, ban.time, ban.end, ban.failures, ban.ports) for ban in outcome.bans]
+        bans = [(ban.source, ban.time, ban.end, ban.failures, ban.evidence) for ban in outcome.bans]
         close = sorted((each.source, each.reached) for each in outcome.close)
         found.append((bans, outcome.prevented, close))
     assert len(found[0][0]) > 20

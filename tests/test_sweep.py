@@ -116,7 +116,7 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
 
     def load() -> list[judge.Judge]:
         return [
-            judge.Judge(configuration.load("pflog", each), ports=False, lines=False)
+            judge.Judge(configuration.load("pflog", each), evidence=False, lines=False)
             for each in settings
         ]
 

@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
+    from ..sources.captures import Contents
     from .judging.jails import Configuration
     from .judging.run import Result
     from .judging.workers import Progress
@@ -247,7 +249,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
     names = _jails(arguments, configuration)
-    lines = arguments.verbose or arguments.json
+    lines = arguments.verbose or arguments.json or arguments.html is not None
     judges = [Judge(configuration.load(name, _settings(arguments)), lines=lines) for name in names]
     run = Run(judges, survey=bool(arguments.plot or arguments.html))
     captures = Captures(arguments.captures, _tell)
@@ -262,7 +264,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
         _tell(problem)
     results = run.results(trust)
     with _writing():
-        _output(arguments, results)
+        _output(arguments, captures.contents, results)
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
@@ -281,25 +283,29 @@ def _writing() -> Iterator[None]:
         raise _OutputError(f"cannot write what came of it: {error}") from None
 
 
-def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
-    from .telling.report import Document, as_csv, as_json, jail_dict, jail_document
+def _output(
+    arguments: argparse.Namespace, read: Sequence[Contents], results: Sequence[Result]
+) -> None:
+    from .telling.report import as_csv, as_json, jail_dict, jail_document, read_dict, read_document
     from .telling.terminal import show
 
-    documents: list[Document] = [jail_document(result, arguments.verbose) for result in results]
+    made = time.time()
+    documents = [jail_document(result) for result in results]
     if arguments.json:
-        print(as_json({"jails": [jail_dict(result) for result in results]}))
+        jails = [jail_dict(result) for result in results]
+        print(as_json({**read_dict(read, made), "jails": jails}))
     elif arguments.csv:
         print(as_csv(results), end="")
     else:
         for document in documents:
-            show(document)
+            show(document, arguments.verbose)
     if arguments.plot or arguments.html:
         from .telling import plot
 
         if arguments.plot:
             plot.write(arguments.plot, results)
         if arguments.html:
-            plot.write_page(arguments.html, documents, results)
+            plot.write_page(arguments.html, [read_document(read, made), *documents], results)
 
 
 def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:

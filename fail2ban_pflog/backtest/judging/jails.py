@@ -17,7 +17,7 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 from weakref import WeakKeyDictionary
@@ -36,6 +36,7 @@ from fail2ban.server.ticket import BanTicket, FailTicket
 from ...backend import FilterPflog, register
 from ...distinct import Distinct, Verdict
 from ...lines import Item
+from .options import BACKEND_OPTIONS, is_pflog, of_backend, unknown, with_options
 
 __all__ = [
     "BanTicket",
@@ -132,7 +133,7 @@ def find_configuration() -> Path:
     Raises ConfigurationError where there is neither.
     """
     packaged = (
-        Path(__file__).resolve().parents[2] / "config",
+        Path(__file__).resolve().parents[3] / "config",
         Path(sysconfig.get_path("data")) / "share" / "fail2ban-pflog" / "config",
         Path(sys.prefix) / "etc" / "fail2ban",
     )
@@ -222,25 +223,10 @@ class Configuration:
             raise ConfigurationError(
                 f"there is no jail {name} in {self.folder}; there are {', '.join(names) or 'none'}"
             )
-        # Each time anew: a reader keeps what was merged into it.
-        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
-        reader.read()
-        changes = {"action": "", "enabled": "true", **settings}
-        known = {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
-        if unknown := sorted(set(settings) - known):
-            raise ConfigurationError(
-                f"jail {name} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
-            )
-        for option, value in settings.items():
-            if JailReader._configOpts.get(option, "?")[0] == "bool" and not is_bool(value):
-                raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
-        reader.merge_section(name, changes)
-        try:
-            reads_text = not is_pflog(str(reader.get(name, "backend")))
-            if reads_text:
-                reader.merge_section(name, {"backend": ANY_BACKEND})
-        except configparser.Error as error:
-            raise ConfigurationError(f"jail {name}: {error}") from None
+        reader = self._merged(name, settings)
+        reads_text = not is_pflog(str(reader.get(name, "backend")))
+        if reads_text:
+            reader.merge_section(name, {"backend": ANY_BACKEND})
         with logged_errors(settings) as errors:
             try:
                 reader.getOptions()
@@ -251,6 +237,70 @@ class Configuration:
         if errors:
             raise ConfigurationError(f"jail {name}: {'; '.join(errors)}")
         return commands, reads_text
+
+    def in_jail_local(self, name: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """Settings as jail.local has them: what is the backend's alone stands in ``backend``.
+
+        Raises ConfigurationError.
+        """
+        known = self._options(name)
+        plain = {option: value for option, value in settings.items() if option in known}
+        made, before = (
+            str(self._merged(name, each).get(name, "backend")) for each in (settings, plain)
+        )
+        return plain if made == before else {**plain, "backend": made.replace("%", "%%")}
+
+    def own(self, name: str, settings: Mapping[str, str], options: Iterable[str]) -> dict[str, str]:
+        """What the jail says of options by itself, or by ``settings``; those that it has.
+
+        Raises ConfigurationError.
+        """
+        reader = self._merged(name, settings)
+        backend = str(reader.get(name, "backend"))
+        found = of_backend(backend) if is_pflog(backend) else {}
+        for option in self._options(name).intersection(options):
+            with suppress(configparser.Error):
+                found[option] = str(reader.get(name, option))
+        return {option: found[option] for option in options if option in found}
+
+    def _options(self, name: str) -> set[str]:
+        """The names of a jail's own options."""
+        return {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
+
+    def _merged(self, name: str, settings: Mapping[str, str]) -> Any:
+        """A reader of a jail with its options replaced by ``settings``, its backend's as well.
+
+        Raises ConfigurationError.
+        """
+        # Each time anew: a reader keeps what was merged into it.
+        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
+        reader.read()
+        known = self._options(name)
+        if strange := sorted(set(settings) - known - BACKEND_OPTIONS):
+            raise ConfigurationError(unknown(name, strange[0], known))
+        for option, value in settings.items():
+            if JailReader._configOpts.get(option, "?")[0] == "bool" and not is_bool(value):
+                raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
+        own = {option: value for option, value in settings.items() if option in known}
+        reader.merge_section(name, {"action": "", "enabled": "true", **own})
+        try:
+            of_its_backend = {
+                option: str(reader.get(name, option)) if option in known else settings[option]
+                for option in BACKEND_OPTIONS.intersection(settings)
+            }
+            backend = str(reader.get(name, "backend"))
+            if of_its_backend and is_pflog(backend):
+                changed = with_options(backend, of_its_backend)
+                if changed != backend:
+                    reader.merge_section(name, {"backend": changed.replace("%", "%%")})
+        except (configparser.Error, ValueError) as error:
+            raise ConfigurationError(f"jail {name}: {error}") from None
+        if (lost := sorted(set(of_its_backend) - known)) and not is_pflog(backend):
+            raise ConfigurationError(
+                f"jail {name}: {lost[0]} is an option of backend = pflog[...], and this jail has "
+                f"backend = {backend}"
+            )
+        return reader
 
     def _get(self, name: str, option: str) -> str:
         try:
@@ -335,11 +385,6 @@ def quiet() -> None:
     logger.setLevel(logging.ERROR)
     logger.addHandler(logging.NullHandler())
     logger.propagate = False
-
-
-def is_pflog(backend: str) -> bool:
-    """Whether a jail's option ``backend`` asks for pflog."""
-    return backend.partition("[")[0].strip().lower() == "pflog"
 
 
 def is_bool(text: str) -> bool:

@@ -37,7 +37,7 @@ def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judge
     """Judge all settings."""
     configuration = Configuration(sweep.config)
     judges = [
-        Judge(configuration.load(sweep.jail, each), ports=False, lines=False)
+        Judge(configuration.load(sweep.jail, each), evidence=False, lines=False)
         for each in sweep.settings
     ]
     feeds = families(configuration, sweep.jail, sweep.settings, judges)

@@ -22,7 +22,7 @@ from ...sources.captures import Captures
 from ...stamps import Stamps
 from ..judging.jails import set_time
 from ..judging.judge import Ban, Judge
-from .report import duration, moment
+from .words import duration, moment
 
 __all__ = ["Explainer", "Explanation"]
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Options of a jail and of its backend, by name: as they are given, and as they are in force.
+
+``--set distinct=none`` names an option of ``backend = pflog[...]`` by itself.  ``mode`` is both:
+the shipped jails make the backend's of the jail's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fail2ban.helpers import extractOptions
+
+from ...options import Options, short
+
+__all__ = ["BACKEND_OPTIONS", "in_force", "is_pflog", "of_backend", "unknown", "with_options"]
+
+BACKEND_OPTIONS = frozenset(Options._fields)
+
+
+def is_pflog(backend: str) -> bool:
+    """Whether a jail's option ``backend`` asks for pflog."""
+    return backend.partition("[")[0].strip().lower() == "pflog"
+
+
+def of_backend(backend: str) -> dict[str, str]:
+    """The options in ``pflog[name=value, ...]``.  Raises ValueError."""
+    options: dict[str, str] = extractOptions(backend)[1]
+    return options
+
+
+def with_options(backend: str, changes: Mapping[str, str]) -> str:
+    """``pflog[...]`` with some of its options replaced; itself where it says all of them.
+
+    Raises ValueError.
+    """
+    given = of_backend(backend)
+    if all(given.get(name) == value for name, value in changes.items()):
+        return backend
+    words = [f"{name}={_quoted(value)}" for name, value in {**given, **changes}.items()]
+    return f"{backend.partition('[')[0].strip()}[{', '.join(words)}]"
+
+
+def _quoted(value: str) -> str:
+    plain = value.replace("-", "").replace(".", "").replace("_", "").isalnum()
+    return value if plain else f"'{value}'" if '"' in value else f'"{value}"'
+
+
+def unknown(jail: str, name: str, known: Iterable[str]) -> str:
+    """Say that a jail has no such option, and which one may be meant."""
+    own = sorted(set(known) - BACKEND_OPTIONS)
+    close = difflib.get_close_matches(name, (*own, *BACKEND_OPTIONS), 1)
+    told = (
+        f"is {close[0]} meant?"
+        if close
+        else f"its own are {', '.join(own)}; its backend's are {', '.join(Options._fields)}"
+    )
+    return f"jail {jail} has no option {name}; {told}"
+
+
+def in_force(jail: Any) -> dict[str, str]:
+    """The options that decide, as a jail of fail2ban's was made with them: name -> value.
+
+    Of the backend those that are no default, but ``distinct`` and ``mode`` always.
+    """
+    filter_ = jail.filter
+    options: Options = filter_.options
+    found = {
+        "maxretry": str(filter_.getMaxRetry()),
+        "findtime": short(float(filter_.getFindTime())),
+        "bantime": _time(float(jail.actions.getBanTime())),
+    }
+    if jail.getBanTimeExtra("increment"):
+        found["bantime.increment"] = "true"
+    distinct = filter_.lines.distinct
+    found["distinct"], found["mode"] = distinct.what, distinct.mode
+    for name in ("bpf", "direction", "prefix6"):
+        if (value := getattr(options, name)) != Options._field_defaults[name]:
+            found[name] = str(value)
+    if ignored := [str(each) for each in filter_.getIgnoreIP()]:
+        found["ignoreip"] = " ".join(ignored)
+    if filter_.ignoreCommand:
+        found["ignorecommand"] = str(filter_.ignoreCommand)
+    return found
+
+
+def _time(seconds: float) -> str:
+    return "-1" if seconds < 0 else short(seconds)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_command"]
 
-TRUSTED, USAGE, DAMAGED, DEFECT, INTERRUPTED = 1, 2, 4, 70, 130
+UNSAFE, USAGE, DAMAGED, DEFECT, INTERRUPTED = 1, 2, 4, 70, 130
 BROKEN_PIPE = 141
 
 NEEDS_FAIL2BAN = """\
@@ -268,7 +268,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
-    return (TRUSTED if trusted else 0) | (DAMAGED if captures.bad or run.problems else 0)
+    return (UNSAFE if trusted else 0) | (DAMAGED if captures.bad or run.problems else 0)
 
 
 @contextmanager
@@ -316,10 +316,12 @@ def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> st
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    from .judging.run import Trust
     from .judging.settings import Sweep, combinations
     from .judging.workers import run_sweep
-    from .telling import advice
-    from .telling.report import as_json, table_csv
+    from .telling import sweep
+    from .telling.advice import Advice
+    from .telling.report import as_json, read_dict, read_document, table_csv
     from .telling.terminal import progress, show
 
     if arguments.plot or arguments.verbose:
@@ -330,6 +332,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
     settings = [{**common, **each} for each in combinations(arguments.sweep)]
     if twice := sorted(set(common) & {word.partition("=")[0] for word in arguments.sweep}):
         raise _UsageError(f"{twice[0]} is given to --set and to --sweep")
+    own = configuration.own(name, common, list(settings[0]))
+    trust = Trust(arguments.trust)
     asked = Sweep(
         configuration.folder,
         name,
@@ -339,26 +343,32 @@ def _sweep(arguments: argparse.Namespace) -> int:
     )
     with progress(f"judging {len(settings)} settings") as report:
         judged = run_sweep(asked, _tell, report)
-    outcomes = judged.outcomes
+    advice = Advice(judged.outcomes, judged.profiles, trust, bool(arguments.trust), own)
     for problem in judged.problems:
         _tell(problem)
     if judged.interrupted:
         _tell("interrupted; this is known of what was read:")
+    paste = None
+    if advice.best is not None:
+        paste = configuration.in_jail_local(name, judged.outcomes[advice.best].settings)
+    document = sweep.document(name, common, advice, paste)
+    made = time.time()
     with _writing():
         if arguments.json:
-            print(as_json(advice.as_dicts(name, outcomes)))
+            print(as_json({**read_dict(judged.captures, made), **sweep.as_dict(name, advice)}))
         elif arguments.csv:
-            print(table_csv(*advice.as_table(outcomes)), end="")
+            print(table_csv(*sweep.as_table(advice)), end="")
         else:
-            show(advice.document(name, common, outcomes))
+            show(document)
         if arguments.html:
             from .telling import plot
 
-            plot.write_page(arguments.html, [advice.document(name, common, outcomes)], [])
+            parts = [read_document(judged.captures, made), document]
+            plot.write_page(arguments.html, parts, [])
     if judged.interrupted:
         return INTERRUPTED
-    trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
-    return (TRUSTED if trusted else 0) | (DAMAGED if judged.bad or judged.problems else 0)
+    recommended = 0 if advice.best is not None else UNSAFE
+    return recommended | (DAMAGED if judged.bad or judged.problems else 0)
 
 
 # -- explain ----------------------------------------------------------------------------

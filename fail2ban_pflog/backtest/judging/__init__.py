@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts: fail2ban's own code on a clock that the packets turn.
 
+options   options of a jail and of its backend, by name
 jails     fail2ban's own reading of its configuration; jails without actions
+evidence  what was counted of a source
 judge     one jail
+profile   what a source does by itself, whatever the settings: whether it plainly scans
 survey    what is counted beside the verdicts: sources, time lines, ports
 run       captures through judges, in one pass
 settings  the settings of a sweep, and what each came to

@@ -21,6 +21,7 @@ from ...sources.captures import Batch, Captures, Contents
 from .jails import ConfigurationError, logged_errors, set_time
 from .judge import Ban, Close, Judge
 from .options import in_force
+from .profile import Profiles
 from .share import share
 from .survey import Census, Survey
 
@@ -130,6 +131,7 @@ class Run:
 
     feeds: what feeds the judges, where they do not do it themselves.
     survey: whether to gather what the plots need.
+    profiles: what sources do by themselves; it is told of each packet.
     packets: how many were read so far.
     """
 
@@ -138,8 +140,10 @@ class Run:
         judges: Sequence[Judge],
         feeds: Optional[Sequence[Feed]] = None,
         survey: bool = False,
+        profiles: Optional[Profiles] = None,
     ) -> None:
         self.judges = judges
+        self._profiles = profiles
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
         self._captures: Optional[Captures] = None
@@ -173,7 +177,7 @@ class Run:
         count, decode = self._census.add, self._formatters[byteorder].decode
         number = self.packets
         lowest, end = math.inf, self._end
-        surveyed = self._surveys[0] is not None
+        surveyed, profiles = self._surveys[0] is not None, self._profiles
         try:
             for record in records:
                 number += 1
@@ -187,6 +191,8 @@ class Run:
                 with contextlib.suppress(PflogError):
                     packet = decode(record[2])
                     source = packet.source
+                    if profiles is not None:
+                        profiles.packet(time, record[2], packet)
                 count(source)
                 set_time(time)
                 prevented = [

@@ -2,7 +2,9 @@
 """Results, told.
 
 report    a document of facts and tables; as text, JSON and CSV
-advice    which of a sweep's settings is the best
+words     times, ports and what a source asked for, in words
+advice    which of a sweep's settings may be followed, and whom to look at before
+sweep     a sweep as tables, JSON and CSV
 explain   every step of the way of one source's packets
 plot      pictures, and a page that holds everything itself
 terminal  colour and progress, where rich is installed

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command lines ``backtest`` and ``explain``.
 
-Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
-every setting); 2 wrong usage or configuration, or the output cannot be written; 4 a
+Exit status, the sum of what applies: 1 a trusted source would be banned, of a sweep that no
+setting can be recommended, of ``explain`` that the captures do not hold what it was asked for;
+2 wrong usage or configuration, or the output cannot be written; 4 a
 capture was damaged or skipped, or fail2ban failed on a line or logged an error.
 70: a defect of this program.  130: interrupted, with what was known by then printed.
 """
@@ -20,12 +21,14 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
     from ..sources.captures import Contents
     from .judging.jails import Configuration
+    from .judging.judge import Judge
     from .judging.run import Result
     from .judging.workers import Progress
     from .telling.explain import Explanation
@@ -33,11 +36,16 @@ if TYPE_CHECKING:
 __all__ = ["add_command"]
 
 UNSAFE, USAGE, DAMAGED, DEFECT, INTERRUPTED = 1, 2, 4, 70, 130
+UNKNOWN = 1
 BROKEN_PIPE = 141
 
 NEEDS_FAIL2BAN = """\
 fail2ban cannot be imported ({error}): backtest and explain run its own code.
-Install fail2ban for {python}, or run this with the Python that has it."""
+It is not on PyPI: your system's packages have it, for one Python, which the first line of
+fail2ban-server names (head -1 "$(command -v fail2ban-server)").  This is {python}.
+In a virtual environment, made with that Python, let it be seen:
+  python3 -m venv --system-site-packages DIRECTORY
+  pipx install --system-site-packages --python python3 .   (in a clone of fail2ban-pflog)"""
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,8 +56,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Say who jails would have banned, by fail2ban's own code on the packets' "
         "clock. Without --jail the enabled jails with backend = pflog are tried, or all of "
         "these where none is enabled.",
-        epilog="Exit status: 1 a trusted source would be banned, 2 wrong usage, 4 a capture was "
-        "damaged or skipped or fail2ban failed (5: 1 and 4), 70 a defect, 130 interrupted.",
+        epilog="Exit status: 1 a trusted source would be banned, or a sweep recommends no setting; "
+        "2 wrong usage, 4 a capture was damaged or skipped or fail2ban failed (5: 1 and 4), 70 a "
+        "defect, 130 interrupted.",
     )
     _add_common(parser)
     parser.add_argument(
@@ -80,13 +89,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "explain",
         help="say what becomes of a source's packets, and why",
-        description="Say of packets what line they make, what the distinct table, the filter's "
-        "expressions and the counter say, and what comes of it.",
+        description="Say of packets what the policy, the distinct table, the filter's "
+        "expressions and the counter say, what comes of it, and of a source the sum of it.",
+        epilog="Exit status: 1 there is no such source or packet; else as of backtest.",
     )
     _add_common(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--source", metavar="IP", help="the packets of this source")
-    which.add_argument("--packet", metavar="N", type=int, help="the N-th packet, from 1")
+    which.add_argument("--packet", metavar="N", type=_number, help="the N-th packet, from 1")
     parser.set_defaults(run=functools.partial(_guard, _explain, parser))
 
 
@@ -114,6 +124,13 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="options of the jail, as in jail.local: maxretry=10 findtime=1h filter=...",
     )
+
+
+def _number(text: str) -> int:
+    """The number of a packet.  Raises ArgumentTypeError."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: packets are numbered from 1")
+    return int(text)
 
 
 class _UsageError(Exception):
@@ -379,14 +396,18 @@ def _explain(arguments: argparse.Namespace) -> int:
     from .judging.judge import Judge
     from .telling.explain import Explainer
     from .telling.terminal import progress
+    from .telling.transcript import Transcript, summary
 
-    if arguments.packet is not None and arguments.packet < 1:
-        raise _UsageError(f"--packet {arguments.packet}: packets are numbered from 1")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     judge = Judge(configuration.load(name, _settings(arguments)))
+    others = _other_jails(configuration, name) if arguments.source else []
     captures = Captures(arguments.captures, _tell)
-    explainer = Explainer(judge, _address(arguments.source), arguments.packet)
+    address = _address(arguments.source)
+    source = str(ip_address(address)) if address else ""
+    explainer = Explainer(judge, address, arguments.packet, others)
+    transcript = Transcript(sys.stdout.write)
+    interrupted = False
     with ExitStack() as shown:
         report: Optional[Progress] = shown.enter_context(progress("judging"))
 
@@ -395,22 +416,45 @@ def _explain(arguments: argparse.Namespace) -> int:
             if sys.stdout.isatty():  # from now on this shows how far it has come
                 shown.close()
                 report = None
-            print(each.text)
+            transcript.add(each)
 
         def tell_progress(packets: int) -> None:
             if report is not None:
                 report(captures.done, captures.size, packets)
 
-        try:
-            with _writing():  # captures that cannot be read are told, not raised
-                told = explainer.explain(captures, tell, tell_progress)
-        except KeyboardInterrupt:
-            return INTERRUPTED
-    if not told:
-        _tell("there is no such packet in the captures")
+        with _writing():  # captures that cannot be read are told, not raised
+            try:
+                explainer.explain(captures, tell, tell_progress)
+            except KeyboardInterrupt:
+                interrupted = True
+            transcript.end()
+            if source and explainer.tally.packets:
+                print("\n" + summary(source, judge, explainer.tally, others))
     if judge.problem:
         _tell(judge.problem)
-    return DAMAGED if captures.bad or judge.problem else 0
+    if interrupted:
+        _tell(f"interrupted; this is known after {explainer.read:,} packets")
+        return INTERRUPTED
+    if unknown := not explainer.tally.packets:
+        who = f"from {source}" if source else f"number {arguments.packet:,}"
+        _tell(f"none of the {explainer.read:,} packets in these captures is {who}")
+    return (UNKNOWN if unknown else 0) | (DAMAGED if captures.bad or judge.problem else 0)
+
+
+def _other_jails(configuration: Configuration, name: str) -> list[Judge]:
+    """Judges of pflog's other jails, of which a source's packets alone decide."""
+    from .judging.jails import ConfigurationError
+    from .judging.judge import Judge
+    from .judging.options import is_pflog
+
+    judges = []
+    for jail in configuration.jails():
+        if jail.name != name and is_pflog(jail.backend):
+            try:
+                judges.append(Judge(configuration.load(jail.name, {}), lines=False))
+            except ConfigurationError as error:
+                _tell(f"{error}; it is left out")
+    return [judge for judge in judges if not judge.needs_all]
 
 
 def _address(text: Optional[str]) -> Optional[bytes]:

@@ -245,10 +245,9 @@ class Configuration:
         """
         known = self._options(name)
         plain = {option: value for option, value in settings.items() if option in known}
-        made, before = (
-            str(self._merged(name, each).get(name, "backend")) for each in (settings, plain)
-        )
-        return plain if made == before else {**plain, "backend": made.replace("%", "%%")}
+        by_plain = str(self._read(name, plain).get(name, "backend"))
+        backend = str(self._merged(name, settings).get(name, "backend"))
+        return plain if backend == by_plain else {**plain, "backend": backend.replace("%", "%%")}
 
     def own(self, name: str, settings: Mapping[str, str], options: Iterable[str]) -> dict[str, str]:
         """What the jail says of options by itself, or by ``settings``; those that it has.
@@ -272,17 +271,15 @@ class Configuration:
 
         Raises ConfigurationError.
         """
-        # Each time anew: a reader keeps what was merged into it.
-        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
-        reader.read()
         known = self._options(name)
         if strange := sorted(set(settings) - known - BACKEND_OPTIONS):
             raise ConfigurationError(unknown(name, strange[0], known))
         for option, value in settings.items():
             if JailReader._configOpts.get(option, "?")[0] == "bool" and not is_bool(value):
                 raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
-        own = {option: value for option, value in settings.items() if option in known}
-        reader.merge_section(name, {"action": "", "enabled": "true", **own})
+        reader = self._read(
+            name, {option: value for option, value in settings.items() if option in known}
+        )
         try:
             of_its_backend = {
                 option: str(reader.get(name, option)) if option in known else settings[option]
@@ -300,6 +297,14 @@ class Configuration:
                 f"jail {name}: {lost[0]} is an option of backend = pflog[...], and this jail has "
                 f"backend = {backend}"
             )
+        return reader
+
+    def _read(self, name: str, options: Mapping[str, str]) -> Any:
+        """A reader of a jail with its own options replaced."""
+        # Each time anew: a reader keeps what was merged into it.
+        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
+        reader.read()
+        reader.merge_section(name, {"action": "", "enabled": "true", **options})
         return reader
 
     def _get(self, name: str, option: str) -> str:

@@ -116,7 +116,7 @@ class _Tracked:
     def __init__(self, first: float, most: int) -> None:
         self.first = self.last = first
         self.counted = Counted(most)
-        self.count = 0
+        self.count = 0.0  # fail2ban's count is no whole one where a source returns
         self.best = NOTHING  # what made the highest count
         self.bans = 0
 
@@ -224,6 +224,11 @@ class Judge:
         ]
         found.sort(key=lambda close: -close.reached)
         return found
+
+    def highest(self, source: str) -> float:
+        """What a source, as fail2ban names it, was counted to at most."""
+        tracked = self._tracked.get(source)
+        return tracked.count if tracked is not None else 0.0
 
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int

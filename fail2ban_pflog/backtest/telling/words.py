@@ -116,8 +116,9 @@ def what_was_asked(evidence: Evidence) -> str:
     """
     if not evidence.packets:
         return ""
-    lasted = span(evidence.end - evidence.begin)
-    told = f"{targets(evidence.asked, len(evidence.hosts))} in {lasted}"
+    told = targets(evidence.asked, len(evidence.hosts))
+    if evidence.packets > 1:
+        told += f" in {span(evidence.end - evidence.begin)}"
     # More than these can be different: some were repeats.
     if evidence.packets > len(evidence.asked) * len(evidence.hosts):
         told = f"{count(evidence.packets, 'packet')}{' to' if evidence.ports else ':'} {told}"

@@ -102,12 +102,22 @@ class _Known:
         counts = why.rank <= Rank.AGGRESSIVE
         host = b"" if why.count is Count.PORT else packet.destination
         target = asked(packet), host
-        if target in self.targets:
-            self.targets[target] |= counts
-            self.counted += counts
-        elif len(self.targets) < MAX_TARGETS:
-            self.targets[target] = counts
-            self.counted += counts
+        if (
+            target not in self.targets
+            and len(self.targets) >= MAX_TARGETS
+            and not (counts and self._forget_one())
+        ):
+            return
+        self.targets[target] = self.targets.get(target, False) or counts
+        self.counted += counts
+
+    def _forget_one(self) -> bool:
+        """Forget a target that does not count, for one that does; False where there is none."""
+        for target, counts in self.targets.items():
+            if not counts:
+                del self.targets[target]
+                return True
+        return False
 
     @property
     def profile(self) -> Profile:

@@ -258,7 +258,8 @@ class Explainer:
         if self._ignored:
             return NOT_COUNTED, [*steps, f"ignored: {', '.join(self._ignored)}"], "not counted"
         within = duration(self._judge.filter.getFindTime())
-        verdict = f"{self._attempts:g} of {self._judge.maxretry} within {within}"
+        retries = self._judge.maxretry
+        verdict = f"{min(self._attempts, retries):g} of {retries} within {within}"
         if self._weight > 1:
             verdict = f"counts as {self._weight:g}, for it was banned before: {verdict}"
         return COUNTED, steps, verdict

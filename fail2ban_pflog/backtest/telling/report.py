@@ -168,7 +168,7 @@ def why(ban: Ban) -> str:
     """What a ban is for, in words: ``15 ports (12 tcp, 3 udp) on 1 host in 4 s``."""
     told = what_was_asked(ban.evidence) or "what is not known"
     if ban.failures > ban.evidence.packets and ban.number > 1:
-        told += f"; counted as {ban.failures:,}, for it was banned before"
+        told += "; so few are enough, for it was banned before"
     return told
 
 

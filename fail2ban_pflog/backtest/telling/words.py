@@ -47,7 +47,7 @@ def span(seconds: float) -> str:
         return f"{seconds:.1f} s"
     names = {"m": "min"}
     units = [f"{number} {names.get(unit, unit)}" for number, unit in _units(seconds)]
-    return " ".join(units) or "0.1 s"
+    return " ".join(units) or "0 s"
 
 
 def _units(seconds: float) -> list[tuple[int, str]]:

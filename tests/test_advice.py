@@ -20,7 +20,7 @@ pytest.importorskip("fail2ban")
 from fail2ban_pflog.backtest.judging import jails, judge, run
 from fail2ban_pflog.backtest.judging.profile import Profile, Profiles
 from fail2ban_pflog.backtest.judging.settings import Outcome
-from fail2ban_pflog.backtest.telling.advice import Advice, distance
+from fail2ban_pflog.backtest.telling.advice import Advice, Doubtful, distance
 from fail2ban_pflog.backtest.telling.sweep import how_it_differs
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.scan import LATE_ANSWER, SYN, Reason
@@ -33,7 +33,7 @@ TCP_22 = array("I", [6 << 17 | 23])
 
 def profile(plain: bool, reason: Reason = SYN) -> Profile:
     """A source with ten packets of one reason."""
-    return Profile(10, TCP_22, 10, False, {reason: 10}, 0, 10, plain)
+    return Profile(10, TCP_22, 10, False, {reason: 10}, 0, 10, 10, plain)
 
 
 def outcome(maxretry: int, banned: str, mode: str = "normal", trusted: str = "") -> Outcome:
@@ -77,7 +77,7 @@ def test_any_is_never_marked() -> None:
     assert advice.best == 0
     advice = advise([outcome(15, "AB", "any")])
     assert advice.best is None
-    assert "mode=any counts what honest hosts send" in advice.sentence
+    assert "mode=any, which jails that read text have, counts what honest hosts" in advice.sentence
 
 
 def test_no_trust_no_doubtful() -> None:
@@ -183,7 +183,7 @@ def test_sweeps_and_monitoring(tmp_path: Path) -> None:
     found = profiles_of(write(tmp_path / "sweeps", [*once, *again]))
     assert found[SCANNER].plain
     assert not found[RETRY].plain
-    assert how_it_differs(found[RETRY]) == (
+    assert how_it_differs(Doubtful(RETRY, found[RETRY], 0, 1)) == (
         "22/tcp on 25 hosts; few ports of many hosts, as monitoring asks for; "
         "it tries again, 75 packets in all; all from port 40000"
     )
@@ -230,7 +230,9 @@ def test_honest_hosts_alone(
     assert "nobody here plainly scans" in out
     assert "For jail.local" not in out
     assert not re.search(r"^[ !] \*", out, re.MULTILINE)
-    assert re.search(r"^Look at these first, of \d+ sources that may be honest$", out, re.MULTILINE)
+    assert re.search(
+        r"^Look at these first, 5 of \d+ sources that may be honest$", out, re.MULTILINE
+    )
     assert out.count("\n    the strictest of ") + out.count("\n    banned by ") == 5
 
 

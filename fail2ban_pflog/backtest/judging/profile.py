@@ -54,7 +54,8 @@ class Profile(NamedTuple):
     whether there were more of these than are kept.
     reasons: the policy's name of each packet -> how many.
     sport: the port that all came from; 0: from several, or none.
-    targets: different ones that the policy counts.  plain: whether it plainly scans.
+    targets: how many different ones it asked for; counted: those that the policy counts.
+    plain: whether it plainly scans.
     """
 
     packets: int
@@ -64,7 +65,13 @@ class Profile(NamedTuple):
     reasons: dict[Reason, int]
     sport: int
     targets: int
+    counted: int
     plain: bool
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """By what one that did more stands higher."""
+        return self.plain, self.counted, self.targets
 
     @property
     def honest_reasons(self) -> dict[Reason, int]:
@@ -133,6 +140,7 @@ class _Known:
             len(self.targets) >= MAX_TARGETS,
             self.reasons,
             max(self.sport or 0, 0),
+            len(self.targets),
             len(counted),
             len(hosts) >= PLAIN_PORTS or (sweeps and self.counted <= MOST_REPEATS * len(counted)),
         )
@@ -187,7 +195,7 @@ class Profiles:
     def _keep(self, known: _Known) -> None:
         """Keep what a source did, or what it did before if that was more."""
         now, before = known.profile, self._profiles.pop(known.source, None)
-        if before is not None and (before.plain, before.targets) > (now.plain, now.targets):
+        if before is not None and before.rank > now.rank:
             now = before
         self._profiles[known.source] = now
         if len(self._profiles) > MAX_PROFILES:
@@ -200,4 +208,4 @@ def of_source(profiles: dict[str, Profile], source: str) -> Optional[Profile]:
         return profiles.get(source)
     network = ip_network(source, strict=False)
     inside = [each for name, each in profiles.items() if ip_address(name) in network]
-    return max(inside, key=lambda each: (each.plain, each.targets), default=None)
+    return max(inside, key=lambda each: each.rank, default=None)

@@ -227,7 +227,7 @@ class Advice:
         return only_any, -honest, each.by, each.source
 
 
-ANY = "mode=any counts what honest hosts send"
+ANY = "mode=any, which jails that read text have, counts what honest hosts send"
 
 
 def in_words(settings: Mapping[str, str]) -> str:

@@ -46,7 +46,7 @@ def document(
     names = [name for name in (outcomes[0].settings if outcomes else {}) if name not in common]
     parts: Document = [_settings_table(jail, names, advice), LEGEND]
     if any(outcome.mode == NEVER_MARKED for outcome in outcomes):
-        parts[-1] = f"{LEGEND}\n{ANY}: it is never marked."
+        parts[-1] = f"{LEGEND}\n{textwrap.fill(f'{ANY}: it is never marked.', WIDTH)}"
     parts.append(textwrap.fill(advice.sentence, WIDTH))
     if advice.trusted:
         parts.append(_trusted_table(names, advice))
@@ -103,12 +103,14 @@ def _trusted_table(names: Sequence[str], advice: Advice) -> Table:
 def _doubtful_table(names: Sequence[str], advice: Advice) -> Table:
     look_at = advice.look_at
     rows = [
-        Row((each.source, how_it_differs(each.profile)), (_banned_by(names, advice, each),))
+        Row((each.source, how_it_differs(each)), (_banned_by(names, advice, each),))
         for each in look_at[:MOST_LOOKED_AT]
     ]
     title = "Look at these first"
+    if advice.best is not None and not advice.doubtful(advice.best):
+        title = "Whom other settings ban besides"
     if len(look_at) > MOST_LOOKED_AT:
-        title += f", of {len(look_at):,} sources that may be honest"
+        title += f", {MOST_LOOKED_AT} of {len(look_at):,} sources that may be honest"
     return Table(title, ("Source", "What it does"), rows)
 
 
@@ -123,14 +125,21 @@ def _settings(names: Sequence[str], advice: Advice, index: int) -> str:
     return in_words({name: advice.outcomes[index].settings[name] for name in names})
 
 
-def how_it_differs(profile: Optional[Profile]) -> str:
+def how_it_differs(each: Doubtful) -> str:
     """What a source does that does not plainly scan, in words."""
+    profile, is_network = each.profile, "/" in each.source
     if profile is None:
-        return "came once only, or so long ago that it was forgotten"
+        who = "each of its addresses" if is_network else "it"
+        return f"{who} came once only, or so long ago that it was forgotten"
+    told = _how(profile)
+    return f"its busiest address: {told}" if is_network else told
+
+
+def _how(profile: Profile) -> str:
     told = [targets(profile.asked, profile.hosts, profile.full)]
     if profile.hosts >= MANY_HOSTS and len(profile.asked) <= FEW_PORTS:
         told.append("few ports of many hosts, as monitoring asks for")
-    if profile.packets > AGAIN * max(profile.targets, 1):
+    if profile.packets > AGAIN * profile.targets:
         told.append(f"it tries again, {count(profile.packets, 'packet')} in all")
     if profile.sport and profile.packets > 1:
         told.append(f"all from port {profile.sport}")
@@ -144,8 +153,8 @@ def how_it_differs(profile: Optional[Profile]) -> str:
 LEGEND = f"""\
 Banned: sources. Scanners: those that plainly scan, {PLAIN_PORTS} ports or one port of \
 {PLAIN_HOSTS}
-hosts. Trusted: named by --trust. Doubtful: all others. Delay: median of the
-scanners, from being first counted to the ban; of one that is missed for ever."""
+hosts. Trusted: named by --trust. Doubtful: all others. Delay: from being first
+counted to the ban, median of the scanners; one that is missed waits for ever."""
 
 
 # -- for programs ----------------------------------------------------------------------------
@@ -183,7 +192,7 @@ def _doubtful_dict(advice: Advice, each: Doubtful) -> dict[str, Any]:
     reasons = each.profile.reasons if each.profile else {}
     return {
         "source": each.source,
-        "what": how_it_differs(each.profile),
+        "what": how_it_differs(each),
         "reasons": {why.name: number for why, number in reasons.items()},
         "strictest": advice.outcomes[each.strictest].settings,
         "by": each.by,

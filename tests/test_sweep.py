@@ -201,5 +201,5 @@ def test_jail_of_backend_options(
     (config / "jail.local").write_text(pasted)
     main(["backtest", "--json", "--config", str(config), "--jail", "pflog", str(capture)])
     (found,) = json.loads(capsys.readouterr().out)["jails"]
-    assert found["options"]["distinct"] == "none"
+    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal]"
     assert len(found["bans"]) == 2

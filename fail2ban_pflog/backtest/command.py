@@ -303,7 +303,7 @@ def _writing() -> Iterator[None]:
 def _output(
     arguments: argparse.Namespace, read: Sequence[Contents], results: Sequence[Result]
 ) -> None:
-    from .telling.report import as_csv, as_json, jail_dict, jail_document, read_dict, read_document
+    from .telling.report import as_csv, as_json, jail_dict, jail_document, read_dict
     from .telling.terminal import show
 
     made = time.time()
@@ -322,7 +322,7 @@ def _output(
         if arguments.plot:
             plot.write(arguments.plot, results)
         if arguments.html:
-            plot.write_page(arguments.html, [read_document(read, made), *documents], results)
+            plot.write_page(arguments.html, documents, results)
 
 
 def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:
@@ -338,7 +338,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from .judging.workers import run_sweep
     from .telling import sweep
     from .telling.advice import Advice
-    from .telling.report import as_json, read_dict, read_document, table_csv
+    from .telling.report import as_json, read_dict, table_csv
     from .telling.terminal import progress, show
 
     if arguments.plot or arguments.verbose:
@@ -380,8 +380,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         if arguments.html:
             from .telling import plot
 
-            parts = [read_document(judged.captures, made), document]
-            plot.write_page(arguments.html, parts, [])
+            plot.write_page(arguments.html, [document], [])
     if judged.interrupted:
         return INTERRUPTED
     recommended = 0 if advice.best is not None else UNSAFE

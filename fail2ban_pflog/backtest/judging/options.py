@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Options of a jail and of its backend, by name: as they are given, and as they are in force.
+"""Options of a jail and of its backend, by name.
 
 ``--set distinct=none`` names an option of ``backend = pflog[...]`` by itself.  ``mode`` is both:
 the shipped jails make the backend's of the jail's own.
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from fail2ban.helpers import extractOptions
 
-from ...options import Options, short
+from ...options import Options
 
-__all__ = ["BACKEND_OPTIONS", "in_force", "is_pflog", "of_backend", "unknown", "with_options"]
+__all__ = ["BACKEND_OPTIONS", "is_pflog", "of_backend", "unknown", "with_options"]
 
 BACKEND_OPTIONS = frozenset(Options._fields)
 
@@ -58,33 +57,3 @@ def unknown(jail: str, name: str, known: Iterable[str]) -> str:
         else f"its own are {', '.join(own)}; its backend's are {', '.join(Options._fields)}"
     )
     return f"jail {jail} has no option {name}; {told}"
-
-
-def in_force(jail: Any) -> dict[str, str]:
-    """The options that decide, as a jail of fail2ban's was made with them: name -> value.
-
-    Of the backend those that are no default, but ``distinct`` and ``mode`` always.
-    """
-    filter_ = jail.filter
-    options: Options = filter_.options
-    found = {
-        "maxretry": str(filter_.getMaxRetry()),
-        "findtime": short(float(filter_.getFindTime())),
-        "bantime": _time(float(jail.actions.getBanTime())),
-    }
-    if jail.getBanTimeExtra("increment"):
-        found["bantime.increment"] = "true"
-    distinct = filter_.lines.distinct
-    found["distinct"], found["mode"] = distinct.what, distinct.mode
-    for name in ("bpf", "direction", "prefix6"):
-        if (value := getattr(options, name)) != Options._field_defaults[name]:
-            found[name] = str(value)
-    if ignored := [str(each) for each in filter_.getIgnoreIP()]:
-        found["ignoreip"] = " ".join(ignored)
-    if filter_.ignoreCommand:
-        found["ignorecommand"] = str(filter_.ignoreCommand)
-    return found
-
-
-def _time(seconds: float) -> str:
-    return "-1" if seconds < 0 else short(seconds)

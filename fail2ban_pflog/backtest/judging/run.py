@@ -17,10 +17,9 @@ from typing import Callable, NamedTuple, Optional, Protocol, Union
 from ...errors import PflogError
 from ...packet import Packet
 from ...savefile import Record
-from ...sources.captures import Batch, Captures, Contents
-from .jails import ConfigurationError, logged_errors, set_time
+from ...sources.captures import Batch, Captures
+from .jails import ConfigurationError, logged_errors, options_in_force, set_time
 from .judge import Ban, Close, Judge
-from .options import in_force
 from .profile import Profiles
 from .share import share
 from .survey import Census, Survey
@@ -77,9 +76,7 @@ class Result(NamedTuple):
     packets: how many were read.  prevented, bans: see ``Judge``.  sources: how many there
     were, see ``Census``.  begin, end: times of the first and last packet, 0.0 where none.
     close: the sources that came close.  trusted: the banned ones that are trusted.
-    captures: what was read of which file.  options: those of the jail that decide, by name,
-    as it was run.
-    survey: where it was asked for.
+    survey: where it was asked for.  options: of the jail, as it was run.
     """
 
     jail: str
@@ -94,9 +91,8 @@ class Result(NamedTuple):
     end: float
     close: list[Close]
     trusted: list[str]
-    captures: list[Contents]
-    options: dict[str, str]
     survey: Optional[Survey] = None
+    options: Sequence[tuple[str, str]] = ()
 
     @property
     def banned(self) -> list[str]:
@@ -146,7 +142,6 @@ class Run:
         self._profiles = profiles
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
-        self._captures: Optional[Captures] = None
         self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
         self._census = Census()
         self._logged: list[str] = []
@@ -159,7 +154,6 @@ class Run:
 
         report: called after each batch with the number of packets so far.
         """
-        self._captures = captures
         batches = iter(captures)
         first: list[Batch] = []
         while sum(len(batch.records) for batch in first) < SAMPLED:
@@ -253,7 +247,6 @@ class Run:
             end=self._end,
             close=judge.close,
             trusted=[source for source in banned if source in trust],
-            captures=self._captures.contents if self._captures else [],
-            options=in_force(judge.jail),
             survey=survey,
+            options=options_in_force(judge.jail),
         )

@@ -57,17 +57,17 @@ class Outcome(NamedTuple):
 class Judged(NamedTuple):
     """What a sweep came to.
 
-    profiles: source -> what it does by itself.  captures: what was read of which file.
     bad: how many captures were damaged or skipped.  problems: what went wrong in fail2ban.
     interrupted: whether the outcomes are those of a part of the packets.
+    captures: what was read of each.  profiles: source -> what it does by itself.
     """
 
     outcomes: list[Outcome]
-    profiles: dict[str, Profile]
-    captures: list[Contents]
     bad: int
     problems: list[str]
     interrupted: bool
+    captures: list[Contents]
+    profiles: dict[str, Profile]
 
 
 def combinations(words: Sequence[str]) -> list[dict[str, str]]:

@@ -56,24 +56,21 @@ def _judge(
     except KeyboardInterrupt:
         interrupted = True
     results = run.results(Trust(sweep.trust))
-    outcomes = [_outcome(each, result) for each, result in zip(sweep.settings, results)]
-    return Judged(
-        outcomes,
-        profiles.all() if profiles else {},
-        captures.contents if is_first else [],
-        captures.bad,
-        run.problems,
-        interrupted,
-    )
+    outcomes = [
+        _outcome(each, judge.distinct.mode, result)
+        for each, judge, result in zip(sweep.settings, judges, results)
+    ]
+    told = profiles.all() if profiles else {}
+    return Judged(outcomes, captures.bad, run.problems, interrupted, captures.contents, told)
 
 
-def _outcome(settings: dict[str, str], result: Result) -> Outcome:
+def _outcome(settings: dict[str, str], mode: str, result: Result) -> Outcome:
     delays: dict[str, float] = {}
     for ban in result.bans:
         delays.setdefault(ban.source, ban.time - ban.first)
     return Outcome(
         settings,
-        result.options["mode"],
+        mode,
         len(result.bans),
         result.prevented,
         result.share,
@@ -180,11 +177,11 @@ class _Workers:
             process.join()
         return Judged(
             [outcomes[index] for index in sorted(outcomes)],
-            {source: each for part in judged for source, each in part.profiles.items()},
-            [each for part in judged for each in part.captures],
             max(each.bad for each in judged),
             list(dict.fromkeys(problem for each in judged for problem in each.problems)),
             any(each.interrupted for each in judged),
+            judged[0].captures,
+            next((each.profiles for each in judged if each.profiles), {}),
         )
 
     @staticmethod

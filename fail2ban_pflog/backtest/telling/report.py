@@ -49,7 +49,6 @@ __all__ = [
     "lines",
     "ranges",
     "read_dict",
-    "read_document",
     "text",
     "why",
 ]
@@ -90,33 +89,6 @@ class Facts(NamedTuple):
 Document = list[Union[Facts, Table, str]]
 
 
-# -- what was read ----------------------------------------------------------------------
-
-
-def read_document(captures: Sequence[Contents], made: float) -> Document:
-    """What was read, by which version, when.
-
-    made: seconds since the epoch.
-    """
-    document: Document = [
-        Facts("Backtest", [("Made", f"{moment(made)} {zone(made)}, fail2ban-pflog {__version__}")])
-    ]
-    rows = [
-        Row(
-            (
-                each.name,
-                f"{each.packets:,}",
-                moment(each.begin) if each.packets else "",
-                moment(each.end) if each.packets else "",
-            ),
-            (each.problem,) if each.problem else (),
-        )
-        for each in captures
-    ]
-    document.append(Table("Captures", ("Name", "Packets ", "From", "To"), rows))
-    return document
-
-
 # -- one jail ---------------------------------------------------------------------------
 
 
@@ -140,12 +112,15 @@ def settings(result: Result) -> str:
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
-    told = {name: value for name, value in result.options.items() if name not in _IN_TITLE}
     banned = len(result.banned)
     again = len(result.bans) - banned
     about = "about " if result.sources > MAX_TOLD_APART else ""
     sources = round(result.sources, -3) if about else result.sources
-    facts = [("Options", " ".join(f"{name}={value}" for name, value in told.items()))]
+    facts = [
+        (name, value)
+        for name, value in result.options
+        if name not in _IN_TITLE and (name, value) not in _PLAIN
+    ]
     if result.packets:
         times = f"{moment(result.begin)} to {moment(result.end)} {zone(result.end)}"
         facts.append(("Time", times))
@@ -162,6 +137,7 @@ def _facts(result: Result) -> list[tuple[str, str]]:
 
 
 _IN_TITLE = frozenset({"maxretry", "findtime", "bantime"})
+_PLAIN = frozenset({("ignoreip", "none"), ("ignoreself", "yes")})
 
 
 def why(ban: Ban) -> str:
@@ -325,7 +301,7 @@ def jail_dict(result: Result) -> dict[str, Any]:
         "packets_before_first_ban": result.bans[0].packets if result.bans else None,
         "prevented": result.prevented,
         "prevented_share": round(result.share, 6),
-        "options": result.options,
+        "options": dict(result.options),
         "trusted": result.trusted,
         "bans": [{**_ban_dict(ban), "trusted": ban.source in trusted} for ban in result.bans],
         "close": [_close_dict(close) for close in result.close],

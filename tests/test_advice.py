@@ -49,8 +49,8 @@ def advise(outcomes: list[Outcome], knows_trust: bool = True, own: int = 15) -> 
     profiles = {
         source: profile(source.isupper(), LATE_ANSWER if source == "l" else SYN) for source in names
     }
-    trust = run.Trust(())
-    return Advice(outcomes, profiles, trust, knows_trust, {"maxretry": str(own), "mode": "normal"})
+    trust = run.Trust(["192.0.2.1"] if knows_trust else [])
+    return Advice(outcomes, profiles, trust, {"maxretry": str(own), "mode": "normal"})
 
 
 def test_the_most_scanners_then_the_fewest_doubtful() -> None:
@@ -258,6 +258,16 @@ def test_doubtful_are_told_with_how_they_differ(capsys: pytest.CaptureFixture[st
     (best,) = (each["settings"] for each in told["settings"] if each["best"])
     assert (best["maxretry"], best["mode"]) == ("15", "aggressive")
     assert told["doubtful"] == []
+
+
+def test_an_empty_list_trusts_nobody(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file of trusted networks in which there is none does not say whom not to hit."""
+    nobody, somebody = tmp_path / "nobody", tmp_path / "somebody"
+    nobody.write_text("# to be filled in\n")
+    somebody.write_text("192.0.2.1\n")
+    path = DATA / "lab/lab.live.pcap"
+    for trusted, status in ((nobody, 1), (somebody, 0)):
+        assert swept(capsys, "--trust", trusted, "--sweep", "maxretry=5", "--", path)[0] == status
 
 
 def test_a_network_of_scanners(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,7 @@ TWELVE = [(TCP, port) for port in range(1, 13)]
             "60-79",
         ),
         (evidence((TCP, 22), (47, -1)), "22/tcp and IP protocol 47 on 1 host in 4 s", ""),
+        (evidence(*TWELVE, seconds=0.01), "12 tcp ports on 1 host at once", "1-12"),
         (evidence(), "", ""),
     ],
 )  # fmt: skip

@@ -360,7 +360,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
     )
     with progress(f"judging {len(settings)} settings") as report:
         judged = run_sweep(asked, _tell, report)
-    advice = Advice(judged.outcomes, judged.profiles, trust, bool(arguments.trust), own)
+    advice = Advice(judged.outcomes, judged.profiles, trust, own)
     for problem in judged.problems:
         _tell(problem)
     if judged.interrupted:

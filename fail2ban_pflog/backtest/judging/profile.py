@@ -14,6 +14,7 @@ All other sources are for a person to judge; a ``Profile`` tells how they differ
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Mapping
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple, Optional
 
@@ -23,7 +24,7 @@ from ...scan import Count, Rank, Reason, reason
 from ...twoqueues import TwoQueues
 from .evidence import asked
 
-__all__ = ["Profile", "Profiles", "of_source"]
+__all__ = ["Profile", "Profiles", "networks", "with_networks"]
 
 PLAIN_PORTS = 15
 """Zeek's number, and the shipped jail's."""
@@ -202,10 +203,18 @@ class Profiles:
             del self._profiles[next(iter(self._profiles))]
 
 
-def of_source(profiles: dict[str, Profile], source: str) -> Optional[Profile]:
-    """The profile of a source as fail2ban names it: of a network, that of who did most there."""
-    if "/" not in source:
-        return profiles.get(source)
-    network = ip_network(source, strict=False)
-    inside = [each for name, each in profiles.items() if ip_address(name) in network]
-    return max(inside, key=lambda each: each.rank, default=None)
+def with_networks(profiles: Mapping[str, Profile], lengths: Iterable[str]) -> dict[str, Profile]:
+    """The same, with the IPv6 networks of these lengths: of each, who does most in it."""
+    found = dict(profiles)
+    for source, profile in profiles.items():
+        for network in networks(source, lengths):
+            if network not in found or found[network].rank < profile.rank:
+                found[network] = profile
+    return found
+
+
+def networks(source: str, lengths: Iterable[str]) -> list[str]:
+    """The networks of these lengths that an IPv6 source is in, as fail2ban names them."""
+    if ":" not in source:
+        return []
+    return [str(ip_network(f"{source}/{length}", strict=False)) for length in lengths]

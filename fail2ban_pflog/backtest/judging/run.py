@@ -58,6 +58,10 @@ class Trust:
                     raise ConfigurationError(f"--trust {word}, line {number}: {error}") from None
         return networks
 
+    def __bool__(self) -> bool:
+        """Whether anybody is trusted."""
+        return bool(self._networks)
+
     def __contains__(self, source: str) -> bool:
         try:
             network = ip_network(source)

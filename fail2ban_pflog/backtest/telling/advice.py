@@ -14,11 +14,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from ipaddress import ip_network
 from typing import NamedTuple, Optional
 
 from ...options import seconds
-from ..judging.profile import Profile, of_source
+from ..judging.profile import Profile, networks, with_networks
 from ..judging.run import Trust
 from ..judging.settings import Outcome
 
@@ -47,8 +46,7 @@ class Doubtful(NamedTuple):
 class Advice:
     """What follows from a sweep.
 
-    outcomes: of all settings.  profiles: source -> what it does.
-    trust: the trusted sources; knows_trust: whether any were named.
+    outcomes: of all settings.  profiles: source -> what it does.  trust: the trusted sources.
     own: what the jail says by itself of the options that were swept.
 
     scanners: those that plainly scan and are not trusted.
@@ -57,15 +55,16 @@ class Advice:
     def __init__(
         self,
         outcomes: Sequence[Outcome],
-        profiles: dict[str, Profile],
+        profiles: Mapping[str, Profile],
         trust: Trust,
-        knows_trust: bool,
         own: Mapping[str, str],
     ) -> None:
         self.outcomes = outcomes
-        self._profiles = profiles
-        self._knows_trust = knows_trust
+        self._knows_trust = bool(trust)
         self._own = own
+        banned = {source for outcome in outcomes for source in outcome.delays}
+        self._lengths = {name.partition("/")[2] for name in banned if "/" in name}
+        self._profiles = with_networks(profiles, self._lengths)
         self.scanners = [
             source for source, each in profiles.items() if each.plain and source not in trust
         ]
@@ -91,23 +90,21 @@ class Advice:
     def _of_scanners(self, outcome: Outcome) -> dict[str, float]:
         """The scanners that a setting bans, by themselves or with their network -> the delay."""
         delays = outcome.delays
-        lengths = {name.partition("/")[2] for name in delays if "/" in name}
-        found = {}
-        for source in self.scanners:
-            names = [source]
-            if ":" in source:
-                names += [str(ip_network(f"{source}/{each}", strict=False)) for each in lengths]
-            if banned := [delays[name] for name in names if name in delays]:
-                found[source] = min(banned)
+        found = {source: delays[source] for source in self.scanners if source in delays}
+        if self._lengths:
+            for source in self.scanners:
+                for network in networks(source, self._lengths):
+                    if network in delays:
+                        found.setdefault(source, delays[network])
         return found
 
     def _doubtful_of(self, outcome: Outcome) -> set[str]:
-        found = set()
-        for source in set(outcome.delays).difference(outcome.trusted):
-            profile = of_source(self._profiles, source)
-            if profile is None or not profile.plain:
-                found.add(source)
-        return found
+        plain = {source for source in outcome.delays if self._is_plain(source)}
+        return set(outcome.delays) - plain - set(outcome.trusted)
+
+    def _is_plain(self, source: str) -> bool:
+        profile = self._profiles.get(source)
+        return profile is not None and profile.plain
 
     # -- of all ------------------------------------------------------------------------------
 
@@ -208,9 +205,7 @@ class Advice:
             for source in sources:
                 by.setdefault(source, []).append(index)
         found = [
-            Doubtful(
-                source, of_source(self._profiles, source), min(of, key=self._strictness), len(of)
-            )
+            Doubtful(source, self._profiles.get(source), min(of, key=self._strictness), len(of))
             for source, of in by.items()
         ]
         marked = self._doubtful[self.best] if self.best is not None else set()

@@ -19,6 +19,9 @@ __all__ = [
 MOST_NAMED = 3
 """Ports told by name where there is a number as well; behind it their number alone."""
 
+SHORTEST = 0.05
+"""Seconds; what lasted no longer came at once."""
+
 MOST_HOSTS = 4
 """Hosts told by their addresses."""
 
@@ -117,8 +120,9 @@ def what_was_asked(evidence: Evidence) -> str:
     if not evidence.packets:
         return ""
     told = targets(evidence.asked, len(evidence.hosts))
+    lasted = evidence.end - evidence.begin
     if evidence.packets > 1:
-        told += f" in {span(evidence.end - evidence.begin)}"
+        told += f" in {span(lasted)}" if lasted >= SHORTEST else " at once"
     # More than these can be different: some were repeats.
     if evidence.packets > len(evidence.asked) * len(evidence.hosts):
         told = f"{count(evidence.packets, 'packet')}{' to' if evidence.ports else ':'} {told}"

@@ -122,7 +122,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="options of the jail, as in jail.local: maxretry=10 findtime=1h filter=...",
+        help="options of the jail or of its backend: maxretry=10 findtime=1h distinct=none",
     )
 
 

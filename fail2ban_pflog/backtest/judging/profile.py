@@ -45,7 +45,7 @@ MAX_TARGETS = 100
 """Different targets kept of a source: more tell nothing new."""
 
 MAX_PROFILES = 65_536
-"""Sources that made a pause or were pushed out: 30 MB when full."""
+"""Sources that made a pause or were pushed out: 40 MB when full."""
 
 
 class Profile(NamedTuple):

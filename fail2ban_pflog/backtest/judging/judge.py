@@ -108,14 +108,18 @@ class Close(NamedTuple):
     evidence: Evidence
 
 
+_NOT_COUNTED = Counted(0)
+"""Of judges that keep no evidence; nothing is added to it."""
+
+
 class _Tracked:
     """What is kept of a source beside fail2ban's counters."""
 
     __slots__ = ("bans", "best", "count", "counted", "first", "last")
 
-    def __init__(self, first: float, most: int) -> None:
+    def __init__(self, first: float, counted: Counted) -> None:
         self.first = self.last = first
-        self.counted = Counted(most)
+        self.counted = counted
         self.count = 0.0  # fail2ban's count is no whole one where a source returns
         self.best = NOTHING  # what made the highest count
         self.bans = 0
@@ -265,7 +269,7 @@ class Judge:
         if tracked is None:
             if len(self._tracked) >= MAX_TRACKED:
                 self._tracked.popitem(last=False)
-            tracked = self._tracked[source] = _Tracked(time, self.maxretry)
+            tracked = self._tracked[source] = _Tracked(time, self._new_count())
         else:
             self._tracked.move_to_end(source)
             if tracked.last <= time - time % CLEAN_EVERY - self.filter.getFindTime():
@@ -274,7 +278,7 @@ class Judge:
         tracked.last = max(tracked.last, time)
         if not observed:
             if attempts == 1:  # fail2ban has forgotten what came before
-                tracked.first, tracked.counted = time, Counted(self.maxretry)
+                tracked.first, tracked.counted = time, self._new_count()
             if self._keeps_evidence and self._packet is not None:
                 tracked.counted.add(time, self._packet)
         if attempts > tracked.count:
@@ -284,6 +288,10 @@ class Judge:
         if self.on_failure is not None:
             self.on_failure(ticket, attempts)
         return attempts
+
+    def _new_count(self) -> Counted:
+        """What is kept of a source of which fail2ban begins to count."""
+        return Counted(self.maxretry) if self._keeps_evidence else _NOT_COUNTED
 
     def _evidence(self, tracked: _Tracked, time: float) -> Evidence:
         """What fail2ban counts of a source by then."""
@@ -298,7 +306,7 @@ class Judge:
         """Ban a source for what ``other`` counted of it, ``ticket`` being the last of that."""
         source = str(ticket.getID())
         theirs = other._tracked[source]
-        self._tracked[source] = _Tracked(theirs.first, self.maxretry)
+        self._tracked[source] = _Tracked(theirs.first, self._new_count())
         if len(self._tracked) > MAX_TRACKED:
             self._tracked.popitem(last=False)
         self._number = other._number
@@ -322,12 +330,12 @@ class Judge:
         if self._observer is not None:
             self._observer.banFound(ticket, self.jail, ban_time)
         source = str(ticket.getID())
-        tracked = self._tracked.get(source) or _Tracked(ticket.getTime(), self.maxretry)
+        tracked = self._tracked.get(source) or _Tracked(ticket.getTime(), self._new_count())
         tracked.bans += 1
         end = end_of_ban(ticket, self.jail)
         ban = Ban(source, tracked.bans, ticket.getTime(), math.inf if end is None else end)
         ban.first, ban.evidence = tracked.first, self._evidence(tracked, ban.time)
-        tracked.counted = Counted(self.maxretry)
+        tracked.counted = self._new_count()
         ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
         ban.lines = ticket.getMatches() or []
         self.bans.append(ban)

@@ -38,10 +38,13 @@ MOST_REPEATS = 2
 MAX_NEW = 65_536
 """Sources that came once: 26 MB when full."""
 
-MAX_KNOWN = 4_096
-"""Sources of which the targets are kept: 75 MB when all of them scan."""
+MAX_KNOWN = 16_384
+"""Sources that came more often, of which the targets are kept."""
 
-MAX_TARGETS = 100
+MAX_TARGETS = 400_000
+"""Targets kept of all sources: 80 MB when full."""
+
+MAX_TARGETS_EACH = 100
 """Different targets kept of a source: more tell nothing new."""
 
 MAX_PROFILES = 65_536
@@ -103,16 +106,18 @@ class _Known:
         self.last = 0.0
 
     def add(self, time: float, packet: Packet, why: Reason) -> None:
-        self.last = max(self.last, time)
+        if time > self.last:
+            self.last = time
         self.packets += 1
         self.reasons[why] = self.reasons.get(why, 0) + 1
-        self.sport = packet.sport if self.sport in (None, packet.sport) else 0
+        if packet.sport != self.sport:
+            self.sport = packet.sport if self.sport is None else 0
         counts = why.rank <= Rank.AGGRESSIVE
         host = b"" if why.count is Count.PORT else packet.destination
         target = asked(packet), host
         if (
             target not in self.targets
-            and len(self.targets) >= MAX_TARGETS
+            and len(self.targets) >= MAX_TARGETS_EACH
             and not (counts and self._forget_one())
         ):
             return
@@ -138,7 +143,7 @@ class _Known:
             self.packets,
             array("I", sorted({number for number, _ in self.targets})),
             len({host for _, host in self.targets}),
-            len(self.targets) >= MAX_TARGETS,
+            len(self.targets) >= MAX_TARGETS_EACH,
             self.reasons,
             max(self.sport or 0, 0),
             len(self.targets),
@@ -159,6 +164,7 @@ class Profiles:
             MAX_NEW, MAX_KNOWN, self._grow, self._gone
         )
         self._profiles: dict[bytes, Profile] = {}
+        self._targets = 0
 
     def packet(self, time: float, frame: bytes, packet: Packet) -> None:
         """Take one packet; time: seconds since the epoch."""
@@ -174,8 +180,12 @@ class Profiles:
             known = None
         if known is None:
             self._sources.add(source, (time, packet, why))
-        else:
-            known.add(time, packet, why)
+            return
+        before = len(known.targets)
+        known.add(time, packet, why)
+        self._targets += len(known.targets) - before
+        while self._targets > MAX_TARGETS:
+            self._sources.push_out()
 
     def all(self) -> dict[str, Profile]:
         """Source -> its profile, so far."""
@@ -183,14 +193,15 @@ class Profiles:
             self._keep(known)
         return {str(ip_address(source)): each for source, each in self._profiles.items()}
 
-    @staticmethod
-    def _grow(new: _New) -> _Known:
+    def _grow(self, new: _New) -> _Known:
         known = _Known(new[1].source)
         known.add(*new)
+        self._targets += 1
         return known
 
     def _gone(self, _: Optional[_New], known: Optional[_Known]) -> None:
         if known is not None:
+            self._targets -= len(known.targets)
             self._keep(known)
 
     def _keep(self, known: _Known) -> None:

@@ -14,8 +14,10 @@ import functools
 import io
 import os
 import re
+import shlex
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -23,10 +25,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 if TYPE_CHECKING:
+    from ..sources.captures import Contents
     from .judging.jails import Configuration
     from .judging.run import Result
     from .judging.workers import Progress
     from .telling.explain import Explanation
+    from .telling.page import Section
 
 __all__ = ["add_command"]
 
@@ -70,7 +74,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print CSV: bans, or swept settings")
     parser.add_argument(
-        "--plot", metavar="FILE", type=Path, help="draw bans over time and ports: .svg or .png"
+        "--plot",
+        metavar="FILE",
+        type=Path,
+        help="draw ports, packets and bans over time, or what a sweep came to: .svg or .png",
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with all of it")
     parser.set_defaults(run=functools.partial(_guard, _backtest, parser))
@@ -229,11 +236,11 @@ def _tell(message: str) -> None:
 
 def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.plot or arguments.html:
-        from .telling import plot
+        from .telling import pictures
 
         _check_output(arguments.plot)
         _check_output(arguments.html)
-        if problem := plot.problem(arguments.plot):
+        if problem := pictures.problem(arguments.plot):
             if arguments.plot:
                 raise _UsageError(problem)
             _tell(f"{problem}; the page comes without pictures")
@@ -247,7 +254,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
     names = _jails(arguments, configuration)
-    lines = arguments.verbose or arguments.json
+    lines = bool(arguments.verbose or arguments.json or arguments.html)
     judges = [Judge(configuration.load(name, _settings(arguments)), lines=lines) for name in names]
     run = Run(judges, survey=bool(arguments.plot or arguments.html))
     captures = Captures(arguments.captures, _tell)
@@ -262,7 +269,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
         _tell(problem)
     results = run.results(trust)
     with _writing():
-        _output(arguments, results)
+        _output(arguments, results, captures.contents)
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
@@ -281,25 +288,52 @@ def _writing() -> Iterator[None]:
         raise _OutputError(f"cannot write what came of it: {error}") from None
 
 
-def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
-    from .telling.report import Document, as_csv, as_json, jail_dict, jail_document
+def _output(
+    arguments: argparse.Namespace, results: Sequence[Result], captures: Sequence[Contents]
+) -> None:
+    from .telling.report import as_csv, as_json, jail_dict, jail_document
     from .telling.terminal import show
 
-    documents: list[Document] = [jail_document(result, arguments.verbose) for result in results]
     if arguments.json:
         print(as_json({"jails": [jail_dict(result) for result in results]}))
     elif arguments.csv:
         print(as_csv(results), end="")
     else:
-        for document in documents:
-            show(document)
+        for result in results:
+            show(jail_document(result, arguments.verbose))
     if arguments.plot or arguments.html:
-        from .telling import plot
+        from .telling.page import Section
+        from .telling.pictures import of_jail
 
-        if arguments.plot:
-            plot.write(arguments.plot, results)
-        if arguments.html:
-            plot.write_page(arguments.html, documents, results)
+        sections = [
+            Section(
+                jail_document(result, verbose=True),
+                of_jail(result),
+                result.options,
+            )
+            for result in results
+        ]
+        _draw(arguments, sections, captures)
+
+
+def _draw(
+    arguments: argparse.Namespace, sections: Sequence[Section], captures: Sequence[Contents]
+) -> None:
+    """Write the files that ``--plot`` and ``--html`` name."""
+    from .judging.jails import FAIL2BAN
+    from .telling import page, pictures
+
+    if arguments.plot:
+        pictures.write(
+            arguments.plot,
+            [(section.heading, section.pictures) for section in sections],
+        )
+    if arguments.html:
+        if pictures.problem(None):
+            sections = [section._replace(pictures=()) for section in sections]
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        origin = page.Origin(captures, command, FAIL2BAN, time.time())
+        page.write_page(arguments.html, sections, origin)
 
 
 def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:
@@ -316,8 +350,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from .telling.report import as_json, table_csv
     from .telling.terminal import progress, show
 
-    if arguments.plot or arguments.verbose:
-        raise _UsageError("--plot and --verbose are for single jails, not for --sweep")
+    if arguments.verbose:
+        raise _UsageError("--verbose is for single jails, not for --sweep")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     common = _settings(arguments)
@@ -345,10 +379,19 @@ def _sweep(arguments: argparse.Namespace) -> int:
             print(table_csv(*advice.as_table(outcomes)), end="")
         else:
             show(advice.document(name, common, outcomes))
-        if arguments.html:
-            from .telling import plot
+        if arguments.plot or arguments.html:
+            from .judging.jails import options_in_force
+            from .telling.page import Section
+            from .telling.pictures import of_sweep
 
-            plot.write_page(arguments.html, [advice.document(name, common, outcomes)], [])
+            swept = dict(word.split("=", 1) for word in arguments.sweep)
+            options = dict(options_in_force(configuration.load(name, settings[0])))
+            section = Section(
+                advice.document(name, common, outcomes),
+                of_sweep(outcomes, advice.best(outcomes)),
+                list({**options, **swept}.items()),
+            )
+            _draw(arguments, [section], judged.captures)
     if judged.interrupted:
         return INTERRUPTED
     trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)

@@ -32,12 +32,15 @@ from fail2ban.server.mytime import MyTime
 from fail2ban.server.observer import Observers, ObserverThread
 from fail2ban.server.server import Server
 from fail2ban.server.ticket import BanTicket, FailTicket
+from fail2ban.version import version as FAIL2BAN  # noqa: N812 -- a constant
 
 from ...backend import FilterPflog, register
 from ...distinct import Distinct, Verdict
 from ...lines import Item
+from ...options import Options, short
 
 __all__ = [
+    "FAIL2BAN",
     "BanTicket",
     "Configuration",
     "ConfigurationError",
@@ -49,6 +52,7 @@ __all__ = [
     "logged_errors",
     "now",
     "observer",
+    "options_in_force",
     "quiet",
     "seconds",
     "set_time",
@@ -415,6 +419,39 @@ def filter_of(jail: Any) -> FilterPflog:
     """The jail's filter."""
     filter_: FilterPflog = jail.filter
     return filter_
+
+
+def options_in_force(jail: Any) -> list[tuple[str, str]]:
+    """The options of a jail on which verdicts depend, with their values."""
+    filter_ = filter_of(jail)
+    backend = filter_.options
+    ban_time = jail.actions.getBanTime()
+    found = [
+        ("maxretry", str(filter_.getMaxRetry())),
+        ("findtime", short(filter_.getFindTime())),
+        ("bantime", "for ever" if ban_time < 0 else short(ban_time)),
+    ]
+    if isinstance(filter_.lines.distinct, EveryPacket):
+        found.append(("backend", "not pflog: each packet is read as a line"))
+    else:
+        words = [
+            f"{name}={value}"
+            for name, value, default in zip(backend._fields, backend, Options())
+            if value != default or name in ("distinct", "mode")
+        ]
+        found.append(("backend", f"pflog[{', '.join(words)}]"))
+    found.append(("ignoreip", " ".join(map(str, filter_.getIgnoreIP())) or "none"))
+    found.append(("ignoreself", "yes" if filter_.ignoreSelf else "no"))
+    if filter_.ignoreCommand:
+        found.append(("ignorecommand", str(filter_.ignoreCommand)))
+    if jail.getBanTimeExtra("increment"):
+        extras = ("increment", "factor", "multipliers", "maxtime")
+        found += [
+            (f"bantime.{name}", str(value))
+            for name in extras
+            if (value := jail.getBanTimeExtra(name)) is not None
+        ]
+    return found
 
 
 def ban_manager(jail: Any) -> Any:

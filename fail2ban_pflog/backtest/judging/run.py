@@ -18,7 +18,7 @@ from ...errors import PflogError
 from ...packet import Packet
 from ...savefile import Record
 from ...sources.captures import Batch, Captures
-from .jails import ConfigurationError, logged_errors, set_time
+from .jails import ConfigurationError, logged_errors, options_in_force, set_time
 from .judge import Ban, Close, Judge
 from .share import share
 from .survey import Census, Survey
@@ -75,7 +75,7 @@ class Result(NamedTuple):
     packets: how many were read.  prevented, bans: see ``Judge``.  sources: how many there
     were, see ``Census``.  begin, end: times of the first and last packet, 0.0 where none.
     close: the sources that came close.  trusted: the banned ones that are trusted.
-    survey: where it was asked for.
+    survey: where it was asked for.  options: of the jail, as it was run.
     """
 
     jail: str
@@ -91,6 +91,7 @@ class Result(NamedTuple):
     close: list[Close]
     trusted: list[str]
     survey: Optional[Survey] = None
+    options: Sequence[tuple[str, str]] = ()
 
     @property
     def banned(self) -> list[str]:
@@ -124,7 +125,7 @@ class Run:
     """One pass over captures, by one or several judges.
 
     feeds: what feeds the judges, where they do not do it themselves.
-    survey: whether to gather what the plots need.
+    survey: whether to gather what the pictures need.
     packets: how many were read so far.
     """
 
@@ -137,7 +138,7 @@ class Run:
         self.judges = judges
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
-        self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
+        self._surveys = [Survey(judge.distinct) if survey else None for judge in judges]
         self._census = Census()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0
@@ -241,4 +242,5 @@ class Run:
             close=judge.close,
             trusted=[source for source in banned if source in trust],
             survey=survey,
+            options=options_in_force(judge.jail),
         )

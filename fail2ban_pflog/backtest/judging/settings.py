@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from ...sources.captures import Contents
 from .jails import ConfigurationError
 
 __all__ = ["Judged", "Outcome", "Sweep", "combinations"]
@@ -55,12 +56,14 @@ class Judged(NamedTuple):
 
     bad: how many captures were damaged or skipped.  problems: what went wrong in fail2ban.
     interrupted: whether the outcomes are those of a part of the packets.
+    captures: what was read of each.
     """
 
     outcomes: list[Outcome]
     bad: int
     problems: list[str]
     interrupted: bool
+    captures: list[Contents]
 
 
 def combinations(words: Sequence[str]) -> list[dict[str, str]]:

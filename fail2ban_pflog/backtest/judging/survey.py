@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is counted beside the verdicts, in bounded memory: sources, time lines, ports."""
+"""What is counted beside the verdicts, in bounded memory: sources; and for pictures packets
+over time, and who asked for what (``dots``)."""
 
 from __future__ import annotations
 
 import math
+from datetime import datetime
 from hashlib import blake2b
-from ipaddress import ip_address
+from typing import Any, Optional
 
-from ...packet import NONE, Packet
-from ...scan import MODES, reason
+from ...distinct import Distinct
+from ...packet import Packet
+from ...scan import MODES, OTHER_DIRECTION, Reason, reason
+from .dots import Dots
 
 __all__ = ["MAX_TOLD_APART", "Census", "Survey", "Timeline"]
 
@@ -16,13 +20,16 @@ MAX_TOLD_APART = 65_536
 """Different sources counted exactly, some 7 MB; how many more there were is estimated."""
 
 MAX_BINS = 512
-"""Bars of a time line; when there are more, two become one."""
+"""Bars of a time line that are kept; when there are more, they are put together."""
 
-MAX_SURVEYED = 65_536
-"""Sources whose ports are counted for the plots."""
+WIDTHS = (1, 10, 60, 600, 3600, 86_400, 864_000, 8_640_000, 86_400_000)
+"""Seconds of a bar: what people count in, each a multiple of the one before."""
 
-MAX_PORTS = 1024
-"""Different ports counted of one source for the plots."""
+STRAY_SHARE = 0.001
+"""So few packets at an end of a time line are of a clock that was wrong, ..."""
+
+STRAY_STRETCH = 10
+"""... where they stretch it to so many times its length."""
 
 _BITS = 1 << 20
 
@@ -58,63 +65,123 @@ class Census:
 
 
 class Timeline:
-    """How much of something happened when, in at most MAX_BINS bars of equal width.
+    """How many packets came when, in at most MAX_BINS bars of equal width.
 
-    width: seconds, doubled as often as needed.
-    bins: number of a bar (its begin divided by width) -> count.
+    width: seconds of a bar, of WIDTHS.
+    offset: seconds by which the local time of the first packet was ahead of UTC.  Bars begin
+    when that clock shows a multiple of their width.
+    bins: number of a bar -> [logged, prevented].
     """
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self) -> None:
+        self.width = WIDTHS[0]
+        self.offset: Optional[float] = None
+        self.bins: dict[int, list[int]] = {}
+
+    def add(self, time: float, prevented: bool = False) -> None:
+        """Count a packet of ``time``, seconds since the epoch."""
+        if self.offset is None:
+            ahead = datetime.fromtimestamp(time).astimezone().utcoffset()
+            self.offset = ahead.total_seconds() if ahead else 0.0
+        number = int((time + self.offset) // self.width)
+        counts = self.bins.get(number)
+        if counts is None:
+            counts = self.bins[number] = [0, 0]
+            if len(self.bins) > MAX_BINS and self.width < WIDTHS[-1]:
+                counts[prevented] += 1
+                self._widen()
+                return
+        counts[prevented] += 1
+
+    def _widen(self) -> None:
+        width = WIDTHS[WIDTHS.index(self.width) + 1]
+        self.bins = self._folded(width)
         self.width = width
-        self.bins: dict[int, int] = {}
 
-    def add(self, time: float, count: int = 1) -> None:
-        """Count what happened at ``time``, seconds since the epoch."""
-        number = int(time // self.width)
-        bins = self.bins
-        bins[number] = bins.get(number, 0) + count
-        while len(self.bins) > MAX_BINS:
-            self.bins = self.folded(2 * self.width)
-            self.width *= 2
-
-    def folded(self, width: float) -> dict[int, int]:
-        """The bars at a greater width, a power of two times this one."""
-        times = round(width / self.width)
-        folded: dict[int, int] = {}
-        for number, count in self.bins.items():
-            folded[number // times] = folded.get(number // times, 0) + count
+    def _folded(self, width: int) -> dict[int, list[int]]:
+        folded: dict[int, list[int]] = {}
+        for number, (logged, prevented) in self.bins.items():
+            counts = folded.setdefault(number * self.width // width, [0, 0])
+            counts[0] += logged
+            counts[1] += prevented
         return folded
+
+    def bars(self, most: int) -> tuple[int, list[tuple[float, int, int]], int]:
+        """As a picture has them: at most ``most`` bars, without gaps.
+
+        Returns seconds of a bar; for each its begin since the epoch, packets logged and
+        prevented; and how many packets of a clock that was wrong lie outside of them.
+        """
+        bins, outside = self._plausible()
+        if not bins:
+            return self.width, [], 0
+        widths = WIDTHS[WIDTHS.index(self.width) :]
+        span = (bins[-1] - bins[0] + 1) * self.width
+        width = next((each for each in widths if span / each <= most), widths[-1])
+        inside = set(bins)
+        part = Timeline()
+        part.width = self.width
+        part.bins = {number: self.bins[number] for number in inside}
+        folded = part._folded(width)
+        offset = self.offset or 0.0
+        bars = [
+            (number * width - offset, *folded.get(number, (0, 0)))
+            for number in range(min(folded), max(folded) + 1)
+        ]
+        return width, bars, outside
+
+    def _plausible(self) -> tuple[list[int], int]:
+        """Numbers of the bins in order, and how many packets those that were left out held."""
+        numbers = sorted(self.bins)
+        counts = [sum(self.bins[number]) for number in numbers]
+        allowed = int(sum(counts) * STRAY_SHARE)
+        first, last = 0, len(numbers)
+        left = allowed
+        while last - first > 1 and counts[first] <= left:
+            left -= counts[first]
+            first += 1
+        left = allowed
+        while last - first > 1 and counts[last - 1] <= left:
+            left -= counts[last - 1]
+            last -= 1
+        inside = numbers[first:last]
+        if not inside or numbers[-1] - numbers[0] < STRAY_STRETCH * (inside[-1] - inside[0] + 1):
+            return numbers, 0
+        return inside, sum(counts[:first]) + sum(counts[last:])
 
 
 class Survey:
-    """What the plots need beside the bans: time lines, and how many ports who asked for.
+    """What the pictures need beside the bans.
 
-    mode: the filter's, only packets that it counts tell ports.
-    packets, prevented: time lines.  ports: source -> different ports, for as many
-    sources as MAX_SURVEYED, counted with no regard to bans.
+    distinct: the jail's, whose judgement of a packet is noted.
     """
 
-    def __init__(self, mode: str) -> None:
-        self._highest = MODES[mode]
-        self.packets = Timeline()
-        self.prevented = Timeline()
-        self._ports: dict[bytes, set[int]] = {}
+    def __init__(self, distinct: Distinct[Any]) -> None:
+        self.timeline = Timeline()
+        self.dots = Dots()
+        self._distinct = distinct
+        self._highest = MODES[distinct.mode]
+        self._reason: Optional[Reason] = None
+        self._packets = 0
+        why = distinct.why
+
+        def note(*arguments: Any) -> Reason:
+            self._reason = why(*arguments)
+            return self._reason
+
+        distinct.why = note  # type: ignore[assignment,method-assign]
 
     def packet(self, time: float, frame: bytes, packet: Packet, prevented: bool) -> None:
-        """Take one packet."""
-        (self.prevented if prevented else self.packets).add(time)
-        if packet.dport == NONE or reason(packet, frame).rank > self._highest:
+        """Take one packet that was judged."""
+        self._packets += 1
+        self.timeline.add(time, prevented)
+        # What a ban prevents was not judged: alone it tells nearly as much.
+        found = self._reason or reason(packet, frame, self._distinct.directions)
+        self._reason = None
+        if not packet.source or found is OTHER_DIRECTION:
             return
-        source = packet.source
-        ports = self._ports.get(source)
-        if ports is None:
-            if len(self._ports) >= MAX_SURVEYED:
-                return
-            ports = self._ports[source] = set()
-        if len(ports) < MAX_PORTS:
-            ports.add(packet.dport)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Source -> how many different ports it asked for."""
-        return {str(ip_address(source)): len(ports) for source, ports in self._ports.items()}
+        seen = self.dots.add(time, packet.source, packet.dport, prevented)
+        if found.rank <= self._highest:
+            every = self._distinct.what == "none"
+            target = self._packets if every else self._distinct.target(packet, found)
+            self.dots.target(seen, target)

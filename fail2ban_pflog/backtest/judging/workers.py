@@ -50,7 +50,7 @@ def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judge
         interrupted = True
     results = run.results(Trust(sweep.trust))
     outcomes = [_outcome(each, result) for each, result in zip(sweep.settings, results)]
-    return Judged(outcomes, captures.bad, run.problems, interrupted)
+    return Judged(outcomes, captures.bad, run.problems, interrupted, captures.contents)
 
 
 def _outcome(settings: dict[str, str], result: Result) -> Outcome:
@@ -163,6 +163,7 @@ class _Workers:
             max(each.bad for each in judged),
             list(dict.fromkeys(problem for each in judged for problem in each.problems)),
             any(each.interrupted for each in judged),
+            judged[0].captures,
         )
 
     @staticmethod

@@ -7,6 +7,7 @@ import itertools
 import random
 import re
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,15 @@ from matplotlib.collections import PathCollection
 from fail2ban_pflog.backtest.judging import dots, jails, judge, run, survey
 from fail2ban_pflog.backtest.judging.settings import Outcome
 from fail2ban_pflog.backtest.telling import pictures
-from fail2ban_pflog.backtest.telling.pictures import cast, paper, ports, scales, span, sweep
+from fail2ban_pflog.backtest.telling.pictures import (
+    cast,
+    paper,
+    ports,
+    scales,
+    span,
+    sweep,
+    threshold,
+)
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.sources.captures import Captures
 
@@ -360,6 +369,17 @@ def test_long_names(tmp_path: Path) -> None:
     ]
     for picture in pictures.of_jail(judged(write(tmp_path / "pflog", records))):
         check_layout(drawn(picture, NARROW))
+
+
+def test_large_numbers(capture: Path) -> None:
+    """Millions of packets and sources fit, too."""
+    result = judged(capture)
+    for counts in result.survey.timeline.bins.values():
+        counts[0] *= 1_234_567
+    picture = pictures.of_jail(result)[1]
+    check_layout(drawn(picture, NARROW))
+    crowd = cast.Cast([], Counter({(False, 1): 1_234_567, (True, 40): 1}))
+    check_layout(drawn(threshold.threshold_picture(result, crowd), NARROW))
 
 
 def test_bans_are_named_where_there_is_room(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 
 jails     fail2ban's own reading of its configuration; jails without actions
 judge     one jail
-survey    what is counted beside the verdicts: sources, time lines, ports
+survey    what is counted beside the verdicts: sources, and for pictures packets over time
+dots      who asked for which port when, in bounded memory
 run       captures through judges, in one pass
 settings  the settings of a sweep, and what each came to
 family    judges that differ in maxretry alone, as one

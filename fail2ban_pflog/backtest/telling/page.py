@@ -127,8 +127,8 @@ for (const table of document.querySelectorAll("table.sorts")) {
       heads.forEach((each) => each.removeAttribute("aria-sort"));
       head.setAttribute("aria-sort", down ? "descending" : "ascending");
       const key = (body) => body.rows[0].cells[column].dataset.key;
-      const order = (a, b) => a.localeCompare(b, "en", { numeric: true });
-      const bodies = [...table.tBodies].sort((a, b) => order(key(a), key(b)));
+      const order = (a, b) => (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0);
+      const bodies = [...table.tBodies].sort(order);
       table.append(...(down ? bodies.reverse() : bodies));
     });
   });
@@ -285,7 +285,7 @@ _SPAN = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 
 def _key(cell: str, index: int) -> str:
-    """What a cell is sorted by: numbers and addresses by their size, all else as it reads."""
+    """What a cell is sorted by, letter by letter: numbers are padded, so that size decides."""
     cell = cell.strip()
     if re.fullmatch(r"\d\d-\d\d \d\d:\d\d:\d\d", cell):  # tells no year: rows stand in its order
         return f"{index:09}"

@@ -30,7 +30,9 @@ def packets_picture(result: Result, span: Span) -> Picture:
 
     def draw(paper: Paper) -> None:
         line = BAN_LINE if result.bans else 0.0
-        axes = paper.axes(0.62, 0.55, 0.2, 0.5 + line)
+        highest = max(low + high for _, low, high in span.bars)
+        ticks = {tick: f"{tick:,}" for tick in scales.whole_ticks(highest)}
+        axes = paper.axes(paper.left(ticks.values()), 0.55, 0.2, 0.5 + line)
         begins = [begin for begin, _, _ in span.bars]
         logged = [low for _, low, _ in span.bars]
         prevented = [high for _, _, high in span.bars]
@@ -44,10 +46,8 @@ def packets_picture(result: Result, span: Span) -> Picture:
                 label="prevented",
             )  # fmt: skip
             handles += [high, _ban_mark()]
-        highest = max(map(sum, zip(logged, prevented)))
         axes.set_ylim(0, highest * 1.04)
-        ticks = scales.whole_ticks(highest)
-        axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.set_yticks(list(ticks), ticks.values())
         span.axis(axes, paper)
         span.bans(axes, paper, result.bans, {})
         paper.unit(axes, unit, 0.27)

@@ -9,7 +9,7 @@ are lightness and shape as well: a picture has to survive a grey printer.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Callable, NamedTuple
 
@@ -183,6 +183,10 @@ class Paper:
         extent = probe.get_window_extent(self.figure.canvas.get_renderer())
         probe.remove()
         return float(extent.width / self.figure.dpi)
+
+    def left(self, ticks: Iterable[str]) -> float:
+        """The left margin that the texts of an upward axis need."""
+        return max(0.62, 0.18 + max(self.measure(text, FONT_SIZE) for text in ticks))
 
     def wrapped(self, text: str, width: float, **kind: Any) -> list[str]:
         """A text in lines that are no longer than so many inches."""

@@ -20,6 +20,9 @@ MAX_DRAWN = 600
 """More dots than these in one colour nobody tells apart, and a page has to load: they are put
 together, and the grey ones are an image within the SVG."""
 
+CROWDED = 5_000
+"""From so many grey dots on they are smaller, or they would be one area."""
+
 MAX_LINES = 400
 """Places in which the lines of bans can stand."""
 
@@ -125,7 +128,8 @@ def _draw_dots(
         kind = {"marker": "o", "color": OTHERS, "alpha": 0.6}
         many = len(others) > MAX_DRAWN
         points = _points(others, dots.width, span)
-        axes.scatter(*points, s=5, linewidths=0, zorder=1.5, rasterized=many, **kind)
+        size = 5 if len(others) < CROWDED else 2
+        axes.scatter(*points, s=size, linewidths=0, zorder=1.5, rasterized=many, **kind)
         handles.append(mark([], [], linestyle="none", markersize=4, label="all others", **kind))
     return handles
 

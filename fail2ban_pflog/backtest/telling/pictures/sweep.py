@@ -85,8 +85,9 @@ def _dots(
 
     def draw(paper: Paper) -> None:
         lower = paper.height * 0.4
-        above = paper.axes(0.62, lower + 0.22, 0.2, 0.5)
-        below = paper.axes(0.62, 0.55, 0.2, paper.height - lower + 0.24)
+        left = paper.left([f"{max(banned):,}", "100 %"])
+        above = paper.axes(left, lower + 0.22, 0.2, 0.5)
+        below = paper.axes(left, 0.55, 0.2, paper.height - lower + 0.24)
         kind = {"clip_on": False, "linestyle": line}
         handles = above.plot(places, banned, marker="o", color=LOGGED, label="banned", **kind)
         if any(trusted):
@@ -126,7 +127,7 @@ def _dots(
 def _some(ticks: Sequence[str], paper: Paper) -> range:
     """Every so many ticks, as there is room."""
     each = max(paper.measure(text, FONT_SIZE) for text in ticks) + 0.12
-    return range(0, len(ticks), max(1, -int(-each * len(ticks) // (paper.width - 0.82))))
+    return range(0, len(ticks), max(1, -int(-each * len(ticks) // (paper.width - 1))))
 
 
 def _map(

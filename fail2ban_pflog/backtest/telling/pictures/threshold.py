@@ -44,7 +44,10 @@ def threshold_picture(result: Result, cast: Cast) -> Picture:
         )
 
     def draw(paper: Paper) -> None:
-        axes = paper.axes(0.62, 0.55, 0.2, 0.4)
+        highest = max(1, *counts[True], *counts[False])
+        powers = (10**power for power in range(len(str(highest))))
+        ticks = {power: f"{power:,}" for power in powers}
+        axes = paper.axes(paper.left(ticks.values()), 0.55, 0.2, 0.4)
         handles = []
         for banned, shape, colour, aside in (
             (False, "o", LOGGED, -0.14),
@@ -63,16 +66,14 @@ def threshold_picture(result: Result, cast: Cast) -> Picture:
                         *zip(*points), s=34, marker=shape, color=colour, label=label, zorder=3
                     )
                 )
-        highest = max(1, *counts[True], *counts[False])
         axes.set_yscale("log")
         axes.set_ylim(0.7, 3 * highest)
-        ticks = [10**power for power in range(len(str(highest)))]
-        axes.set_yticks(ticks, [f"{tick:,}" for tick in ticks])
+        axes.set_yticks(list(ticks), ticks.values())
         axes.yaxis.set_minor_locator(library("ticker").NullLocator())
         axes.set_xlim(-0.6, len(bins) - 0.4)
         axes.set_xticks(range(len(bins)), [_between(low, high) for low, high in bins])
         axes.tick_params(axis="x", labelsize=FONT_SIZE if paper.wide else FONT_SIZE - 2)
-        axes.set_xlabel("different targets of a source (a port of a host)")
+        axes.set_xlabel("different targets (a port of a host)")
         axes.axvline(limit - 0.5, color=QUIET, linewidth=1, linestyle=(0, (4, 2)))
         axes.annotate(
             f"maxretry {result.maxretry} ", (limit - 0.5, 1), xycoords=("data", "axes fraction"),

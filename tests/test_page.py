@@ -19,6 +19,7 @@ from tests.backtests import CONFIG, RETRY, SCANNER, command, scan_records, write
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog import __version__
+from fail2ban_pflog.backtest.judging import judge, run
 from fail2ban_pflog.backtest.telling import page
 from fail2ban_pflog.backtest.telling.report import Row, Table
 from fail2ban_pflog.cli import main
@@ -149,6 +150,33 @@ def test_tells_what_it_was_made_of(tmp_path: Path, capture: Path) -> None:
     assert __version__ in rows["By"]
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d$", rows["Made"])
     assert rows["Command"]
+
+
+def test_warns(
+    tmp_path: Path,
+    capture: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What makes the verdicts incomplete stands at the top: fail2ban failed, Ctrl-C was pressed."""
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("it broke")
+
+    monkeypatch.setattr(judge.Judge, "_ban", broken)
+    _, parts = made(tmp_path, capture, status=4)
+    assert "jail pflog: fail2ban failed on 2 lines" in parts.held["header"][0]
+    monkeypatch.undo()
+    batch = run.Run._batch
+
+    def interrupted(*arguments: Any) -> None:
+        batch(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run.Run, "_batch", interrupted)
+    _, parts = made(tmp_path, capture, status=130)
+    assert "This was interrupted" in parts.held["header"][0]
+    capsys.readouterr()
 
 
 def test_ban_opens_to_its_lines(tmp_path: Path, capture: Path) -> None:

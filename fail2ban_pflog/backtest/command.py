@@ -269,7 +269,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
         _tell(problem)
     results = run.results(trust)
     with _writing():
-        _output(arguments, results, captures.contents)
+        _output(arguments, results, captures.contents, _warnings(run.problems, interrupted))
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
@@ -288,8 +288,17 @@ def _writing() -> Iterator[None]:
         raise _OutputError(f"cannot write what came of it: {error}") from None
 
 
+def _warnings(problems: Sequence[str], interrupted: bool) -> list[str]:
+    """What a page has to say before all else."""
+    told = ["This was interrupted: what follows is of a part of the captures."]
+    return [*(told if interrupted else []), *problems]
+
+
 def _output(
-    arguments: argparse.Namespace, results: Sequence[Result], captures: Sequence[Contents]
+    arguments: argparse.Namespace,
+    results: Sequence[Result],
+    captures: Sequence[Contents],
+    warnings: Sequence[str],
 ) -> None:
     from .telling.report import as_csv, as_json, jail_dict, jail_document
     from .telling.terminal import show
@@ -306,33 +315,30 @@ def _output(
         from .telling.pictures import of_jail
 
         sections = [
-            Section(
-                jail_document(result, verbose=True),
-                of_jail(result),
-                result.options,
-            )
+            Section(jail_document(result, verbose=True), of_jail(result), result.options)
             for result in results
         ]
-        _draw(arguments, sections, captures)
+        _draw(arguments, sections, captures, warnings)
 
 
 def _draw(
-    arguments: argparse.Namespace, sections: Sequence[Section], captures: Sequence[Contents]
+    arguments: argparse.Namespace,
+    sections: Sequence[Section],
+    captures: Sequence[Contents],
+    warnings: Sequence[str],
 ) -> None:
     """Write the files that ``--plot`` and ``--html`` name."""
     from .judging.jails import FAIL2BAN
     from .telling import page, pictures
 
     if arguments.plot:
-        pictures.write(
-            arguments.plot,
-            [(section.heading, section.pictures) for section in sections],
-        )
+        parts = [(section.heading, section.pictures) for section in sections]
+        pictures.write(arguments.plot, parts)
     if arguments.html:
         if pictures.problem(None):
             sections = [section._replace(pictures=()) for section in sections]
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-        origin = page.Origin(captures, command, FAIL2BAN, time.time())
+        origin = page.Origin(captures, command, FAIL2BAN, time.time(), warnings)
         page.write_page(arguments.html, sections, origin)
 
 
@@ -391,7 +397,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
                 of_sweep(outcomes, advice.best(outcomes)),
                 list({**options, **swept}.items()),
             )
-            _draw(arguments, [section], judged.captures)
+            warnings = _warnings(judged.problems, judged.interrupted)
+            _draw(arguments, [section], judged.captures, warnings)
     if judged.interrupted:
         return INTERRUPTED
     trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)

@@ -44,13 +44,14 @@ class Origin(NamedTuple):
     """What a page was made of.
 
     captures: what was read.  command: how it was asked for.  fail2ban: its version.
-    made: when, seconds since the epoch.
+    made: when, seconds since the epoch.  warnings: why it may be wrong.
     """
 
     captures: Sequence[Contents]
     command: str
     fail2ban: str
     made: float
+    warnings: Sequence[str] = ()
 
 
 class Section(NamedTuple):
@@ -82,6 +83,7 @@ h2 { font-size: 1.3rem; line-height: 1.3; margin: 3rem 0 .75rem; padding-top: .7
 h3 { font-size: 1.05rem; margin: 2.25rem 0 .5rem }
 p, dd { overflow-wrap: anywhere }
 .lead, figcaption, .quiet { color: var(--quiet) }
+.warning { border-left: 4px solid var(--mark); padding-left: .75rem }
 figure { margin: 2.25rem 0 } figcaption { font-size: .94rem; margin-bottom: .6rem }
 figcaption b { display: block; color: var(--ink); font-size: 1.05rem }
 svg { display: block; width: 100%; height: auto } .narrow { display: none }
@@ -154,7 +156,9 @@ def write_page(path: Path, sections: Sequence[Section], origin: Origin) -> None:
         f"<title>{HEADING}</title>",
         f"<style>{style}</style></head><body>",
         f"<header><h1>{HEADING}</h1>",
-        f'<p class="lead">{_e(_lead(origin))}</p></header>',
+        f'<p class="lead">{_e(_lead(origin))}</p>',
+        *(f'<p class="warning">{_e(warning)}</p>' for warning in origin.warnings),
+        "</header>",
     ]
     for number, section in enumerate(sections):
         parts += ["<section>", *_section(section, number), "</section>"]

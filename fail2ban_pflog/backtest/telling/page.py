@@ -85,7 +85,7 @@ p, dd { overflow-wrap: anywhere }
 .lead, figcaption, .quiet { color: var(--quiet) }
 .warning { border-left: 4px solid var(--mark); padding-left: .75rem }
 figure { margin: 2.25rem 0 } figcaption { font-size: .94rem; margin-bottom: .6rem }
-figcaption b { display: block; color: var(--ink); font-size: 1.05rem }
+figcaption b { display: block; color: var(--ink); font-size: 1.05rem; margin-bottom: .15rem }
 svg { display: block; width: 100%; height: auto } .narrow { display: none }
 .scroll { overflow-x: auto }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
@@ -97,7 +97,7 @@ tbody { border-bottom: 1px solid var(--faint) }
 .main .long, .facts td { white-space: normal; overflow-wrap: anywhere }
 .facts th { border: 0; font-weight: 400; color: var(--quiet); width: 1% }
 .facts tr { border-bottom: 1px solid var(--faint) }
-.note td { padding-top: 0; font-size: .88rem; color: var(--quiet) }
+.note td { padding-top: 0; font-size: .9em; color: var(--quiet) }
 .marked td:first-child { border-left: 4px solid var(--mark); padding-left: .5rem }
 .marked .main td { color: var(--mark) }
 summary { cursor: pointer }
@@ -111,7 +111,7 @@ th button:hover { text-decoration: underline } th button::after { padding-left: 
   --paper: #14171b; --mark: #f0792a } }
 @media (max-width: 36rem) { body { padding: 1rem .75rem 3rem; font-size: 15px }
   .wide { display: none } .narrow { display: block }
-  table { font-size: .82rem } th, td { padding-right: .5rem } h1 { font-size: 1.35rem } }
+  table { font-size: .8rem } th, td { padding-right: .35rem } h1 { font-size: 1.35rem } }
 @media print { :root { --ink: #000; --paper: #fff; --quiet: #444; --faint: #ccc }
   h2, h3, figure { break-after: avoid } figure { break-inside: avoid } }
 """

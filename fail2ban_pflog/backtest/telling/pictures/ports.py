@@ -128,7 +128,7 @@ def _draw_dots(
         kind = {"marker": "o", "color": OTHERS, "alpha": 0.6}
         many = len(others) > MAX_DRAWN
         points = _points(others, dots.width, span)
-        size = 5 if len(others) < CROWDED else 2
+        size = 5 if len(others) < CROWDED else 3
         axes.scatter(*points, s=size, linewidths=0, zorder=1.5, rasterized=many, **kind)
         handles.append(mark([], [], linestyle="none", markersize=4, label="all others", **kind))
     return handles

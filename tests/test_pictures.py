@@ -468,6 +468,25 @@ def test_one_option_is_a_line() -> None:
     assert drawn(picture, WIDE).axes[0].lines[0].get_linestyle() == "None"
 
 
+@pytest.mark.parametrize("count", [2, 40])
+def test_long_and_many_values(count: int) -> None:
+    """Long values are told apart by what is not common to them; of many not all are written."""
+    backends = ["pflog[distinct=port, mode=normal, prefix6=64]", "pflog[distinct=host, mode=any]"]
+    numbers = [str(number) for number in range(count)]
+    for every in (
+        outcomes(backend=backends, maxretry=numbers),
+        outcomes(findtime=numbers, maxretry=numbers),
+        outcomes(backend=backends),
+    ):
+        (picture,) = sweep.of_sweep(every, [1])
+        for width in (NARROW, WIDE):
+            figure = drawn(picture, width)
+            assert figure.get_size_inches()[1] < 12
+            check_layout(figure)
+    assert scales.shortened(backends) == ["…port, mode=norma…", "…host, mode=any…"]
+    assert scales.shortened(["5", "10"]) == ["5", "10"]
+
+
 def test_three_options_are_maps() -> None:
     """For each value of a third option there is a map, which names it; nothing is no picture."""
     every = outcomes(

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...judging.dots import ROWS, Dots
 from ...judging.run import Result
-from ...judging.survey import Survey
+from ...judging.survey import MAX_TOLD_APART, Survey
 from . import scales
 from .cast import Actor, Cast
 from .paper import OTHERS, SHAPES, SOURCES, Paper, Picture, library, number_of
@@ -34,10 +34,13 @@ def ports_picture(result: Result, survey: Survey, span: Span, cast: Cast) -> Pic
     """Dots: time across, ports up, a colour and a shape for each source of the cast."""
     dots = survey.dots
     banned = len(result.banned)
+    every = f"{result.sources:,}"
+    if result.sources > MAX_TOLD_APART:
+        every = f"about {round(result.sources, -3):,}"
     if banned:
-        title = f"{number_of(banned, 'source')} of {result.sources:,} would have been banned"
+        title = f"{number_of(banned, 'source')} of {every} would have been banned"
     else:
-        title = f"None of {number_of(result.sources, 'source')} would have been banned"
+        title = f"None of {every} source{'s' if result.sources > 1 else ''} would have been banned"
     words = (
         "Each dot is a port that somebody asked for. A fast scan stands as a column, a slow one is "
         "spread out, and who asks many hosts for one port draws a level line."
@@ -107,17 +110,8 @@ def _draw_dots(
         second = MAX_LINES / (span.end - span.begin)
         lines = {int(ban.time * second): ban.time for ban in actor.bans}
         axes.vlines(list(lines.values()), -1, 2, color=colour, linewidth=0.8, zorder=2)
-        handles.append(
-            mark(
-                [],
-                [],
-                marker=shape,
-                color=colour,
-                linestyle="none",
-                markersize=5,
-                label=labels[index],
-            )
-        )
+        kind: dict[str, Any] = {"marker": shape, "color": colour, "markersize": 5}
+        handles.append(mark([], [], linestyle="none", label=labels[index], **kind))
     others = [
         (column, row)
         for column, rows in dots.columns.items()

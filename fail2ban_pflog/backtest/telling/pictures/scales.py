@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...judging.dots import height
 
-__all__ = ["NO_END", "Zone", "bins", "per", "port_ticks", "time_ticks", "whole_ticks"]
+__all__ = ["NO_END", "Zone", "bins", "per", "port_ticks", "shortened", "time_ticks", "whole_ticks"]
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 
@@ -37,6 +37,9 @@ PORTS = (
 )
 """Ports that stand on the axis, as far as there is room for them; the first come first."""
 
+
+LONGEST = 18
+"""Letters of a text on an axis."""
 
 NO_END = 1 << 62
 MOST_BELOW, MOST_ABOVE = 4, 2
@@ -104,7 +107,7 @@ def time_ticks(
         times = [first + number * step for number in range(int((end - first) // step) + 1)]
     else:
         times = _months(begin, end, zone, most)
-    days = [zone.moment(begin).date(), zone.moment(end).date()]
+    days = [zone.moment(begin).date(), zone.moment(end - 1).date()]  # the end is another's begin
     ticks = []
     for time in times:
         moment = zone.moment(time)
@@ -121,7 +124,7 @@ def time_ticks(
         told = ""
     else:
         years = dict.fromkeys(str(day.year) for day in days)
-        told = f"{zone.day(begin)} to {zone.day(end)} {'/'.join(years)}, "
+        told = f"{zone.day(begin)} to {zone.day(end - 1)} {'/'.join(years)}, "
     return ticks, f"{told}time in {zone.words}"
 
 
@@ -146,6 +149,26 @@ def whole_ticks(highest: float, most: int = 5) -> list[int]:
         head = int(str(step)[0])
         step = step * 5 // 2 if head == 2 else step * 2
     return list(range(0, int(highest) + 1, step))
+
+
+def shortened(values: list[str]) -> list[str]:
+    """What tells long texts apart: without what all begin and end with, and what is too long."""
+    if max(map(len, values)) <= LONGEST:
+        return values
+    start = _alike(values)
+    rest = [value[start:] for value in values]
+    stop = _alike([value[::-1] for value in rest])
+    found = []
+    for value in rest:
+        text = ("…" if start else "") + value[: len(value) - stop] + ("…" if stop else "")
+        found.append(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return found
+
+
+def _alike(values: list[str]) -> int:
+    """With how many letters all of them begin."""
+    columns = list(zip(*values))
+    return next((at for at, each in enumerate(columns) if len(set(each)) > 1), len(columns))
 
 
 def port_ticks(room: float) -> list[tuple[float, str]]:

@@ -8,6 +8,7 @@ map for each combination of the others.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
@@ -20,14 +21,17 @@ __all__ = ["of_sweep"]
 MAX_MAPS = 12
 """More of them nobody compares; the table has all."""
 
+TICK_LINE = 0.2
+"""Inches of the text of a row."""
+
 _HEAT = ("#f3f6f9", "#0f3d63")
 _ON_LIGHT, _ON_DARK = "#1b1e24", "#fffffe"  # on a map they are the same on a dark screen
 
 HALF = 0.6
 """Of the way from light to dark: from here on white text reads better."""
 
-ROW = 0.32
-"""Inches of a row of a map."""
+ROW, MOST_ROWS = 0.32, 30
+"""Inches of a row of a map; where there are more of them, a map grows no further."""
 
 
 def of_sweep(outcomes: Sequence[Outcome], best: Collection[int]) -> list[Picture]:
@@ -46,7 +50,7 @@ def of_sweep(outcomes: Sequence[Outcome], best: Collection[int]) -> list[Picture
         return []
     if len(varied) == 1:
         ((name, ticks),) = varied.items()
-        return [_dots(name, ticks, outcomes, best)]
+        return [_dots(name, scales.shortened(ticks), outcomes, best)]
     one, other, *others = sorted(varied, key=lambda name: -len(varied[name]))
     maps = []
     for chosen in itertools.product(*(varied[name] for name in others)):
@@ -66,6 +70,11 @@ class _Axis(NamedTuple):
 
     name: str
     values: list[str]
+
+    @property
+    def row(self) -> float:
+        """Inches of a row, where this is the upward axis."""
+        return ROW if len(self.values) <= MOST_ROWS else ROW * MOST_ROWS / len(self.values)
 
 
 def _dots(
@@ -110,7 +119,7 @@ def _dots(
             marks = scales.whole_ticks(max(most, 1), count)
             axes.set_yticks(marks, [f"{mark:,}{unit}" for mark in marks])
             axes.set_xlim(-0.4, len(ticks) - 0.6)
-        shown = _some(ticks, paper)
+        shown = _some(paper, ticks, paper.width - left)
         above.set_xticks(list(shown), [""] * len(shown))
         below.set_xticks(list(shown), [ticks[at] for at in shown])
         below.set_xlabel(name)
@@ -124,10 +133,10 @@ def _dots(
     return Picture(f"What {name} changes", words, lambda width: 2.5 + 0.24 * width, draw)
 
 
-def _some(ticks: Sequence[str], paper: Paper) -> range:
-    """Every so many ticks, as there is room."""
+def _some(paper: Paper, ticks: Sequence[str], room: float) -> range:
+    """Every so many ticks, as there is room, in inches."""
     each = max(paper.measure(text, FONT_SIZE) for text in ticks) + 0.12
-    return range(0, len(ticks), max(1, -int(-each * len(ticks) // (paper.width - 1))))
+    return range(0, len(ticks), max(1, math.ceil(each * len(ticks) / (room - 0.2))))
 
 
 def _map(
@@ -136,7 +145,11 @@ def _map(
     cells: dict[tuple[str, str], tuple[Outcome, bool]],
     outcomes: Sequence[Outcome],
 ) -> Picture:
-    """A map of cells; the longer of the options across, on a phone upwards."""
+    """A map of cells; the longer of the options across, on a phone upwards if it is short."""
+
+    def turned(width: float) -> bool:
+        return width < Paper.WIDE and len(options[0].values) <= MOST_ROWS
+
     banned = [len(outcome.delays) for outcome in outcomes]
     least, most = min(banned), max(banned)
     where = ", ".join(f"{name} {value}" for name, value in fixed.items())
@@ -148,8 +161,10 @@ def _map(
         words += " A frame marks the best."
 
     def draw(paper: Paper) -> None:
-        across, up = options if paper.wide else options[::-1]
-        left = 0.2 + max(paper.measure(text, FONT_SIZE) for text in up.values)
+        turn = turned(paper.width)
+        across, up = options[::-1] if turn else options
+        columns, rows = scales.shortened(across.values), scales.shortened(up.values)
+        left = 0.2 + max(paper.measure(text, FONT_SIZE) for text in rows)
         axes = paper.axes(left, 0.55, 0.15, 0.3)
         axes.grid(visible=False)
         axes.spines[:].set_visible(False)
@@ -158,27 +173,29 @@ def _map(
         axes.set_ylim(0, len(up.values))
         room = (paper.width - left - 0.15) / len(across.values) - 0.04
         for values, (outcome, best) in cells.items():
-            x, y = values if paper.wide else values[::-1]
+            x, y = values[::-1] if turn else values
             number = len(outcome.delays)
             share = (number - least) / (most - least) if most > least else 0.0
             at = across.values.index(x), up.values.index(y)
             _draw_cell(axes, at, share, hatched=bool(outcome.trusted), framed=best)
             text = f"{number:,}" + (f" ({len(outcome.trusted):,})" if outcome.trusted else "")
-            if paper.measure(text, FONT_SIZE - 1) < room:
+            if up.row == ROW and paper.measure(text, FONT_SIZE - 1) < room:
                 behind = {"facecolor": _shade(share), "edgecolor": "none", "pad": 1.2}
                 axes.text(
                     at[0] + 0.5, at[1] + 0.5, text, ha="center", va="center", zorder=4,
                     color=_ON_DARK if share > HALF else _ON_LIGHT, fontsize=FONT_SIZE - 1,
                     bbox=behind if outcome.trusted else None,
                 )  # fmt: skip
-        shown = _some(across.values, paper)
-        axes.set_xticks([at + 0.5 for at in shown], [across.values[at] for at in shown])
-        axes.set_yticks([at + 0.5 for at in range(len(up.values))], up.values)
+        shown = _some(paper, columns, paper.width - left)
+        axes.set_xticks([at + 0.5 for at in shown], [columns[at] for at in shown])
+        shown = range(0, len(rows), math.ceil(TICK_LINE / up.row))
+        axes.set_yticks([at + 0.5 for at in shown], [rows[at] for at in shown])
         axes.set_xlabel(across.name)
         paper.unit(axes, up.name, 0.03)
 
     def height(width: float) -> float:
-        return 0.9 + ROW * len(options[width >= Paper.WIDE].values)
+        up = options[0 if turned(width) else 1]
+        return 0.9 + up.row * len(up.values)
 
     return Picture(title, words, height, draw)
 

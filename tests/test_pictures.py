@@ -140,10 +140,22 @@ def test_a_clock_that_was_wrong(tmp_path: Path) -> None:
     strays = [(float(number), syn(RETRY, 25)) for number in range(3)]
     result = judged(write(tmp_path / "pflog", [*strays, *records]))
     every = pictures.of_jail(result)
-    assert "Not shown: 3 packets of a clock that was far off." in every[0].words
+    assert (
+        "Not shown: 3 packets that came a month or more before or after all others."
+        in every[0].words
+    )
     (axes,) = drawn(every[1], WIDE).axes
     begin, end = axes.get_xlim()
     assert BEGIN - 10 <= begin < end <= BEGIN + 420
+
+
+def test_few_packets_are_no_wrong_clock(tmp_path: Path) -> None:
+    """The packets of a slow scanner hours before a flood are shown, however few they are."""
+    flood = [(BEGIN + 86_400 + number / 100, syn(RETRY, 25, number)) for number in range(9_000)]
+    slow = [(BEGIN + number * 3600, syn(SCANNER, number + 1)) for number in range(8)]
+    result = judged(write(tmp_path / "pflog", [*slow, *flood]))
+    assert result.survey.timeline.bars(span.MAX_BARS)[2] == 0
+    assert "Not shown" not in pictures.of_jail(result)[0].words
 
 
 @pytest.mark.parametrize(

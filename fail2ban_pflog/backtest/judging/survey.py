@@ -4,6 +4,7 @@ over time, and who asked for what (``dots``)."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from datetime import datetime
 from hashlib import blake2b
@@ -26,10 +27,10 @@ WIDTHS = (1, 10, 60, 600, 3600, 86_400, 864_000, 8_640_000, 86_400_000)
 """Seconds of a bar: what people count in, each a multiple of the one before."""
 
 STRAY_SHARE = 0.001
-"""So few packets at an end of a time line are of a clock that was wrong, ..."""
-
+STRAY_GAP = 30 * 86_400
 STRAY_STRETCH = 10
-"""... where they stretch it to so many times its length."""
+"""So few packets, so many seconds before or after all others, are of a clock that was wrong where
+they stretch a time line to so many times its length."""
 
 _BITS = 1 << 20
 
@@ -134,20 +135,20 @@ class Timeline:
         """Numbers of the bins in order, and how many packets those that were left out held."""
         numbers = sorted(self.bins)
         counts = [sum(self.bins[number]) for number in numbers]
-        allowed = int(sum(counts) * STRAY_SHARE)
+        allowed = sum(counts) * STRAY_SHARE
+        before = list(itertools.accumulate(counts, initial=0))
         first, last = 0, len(numbers)
-        left = allowed
-        while last - first > 1 and counts[first] <= left:
-            left -= counts[first]
-            first += 1
-        left = allowed
-        while last - first > 1 and counts[last - 1] <= left:
-            left -= counts[last - 1]
-            last -= 1
+        for at in range(1, len(numbers)):
+            if (numbers[at] - numbers[at - 1]) * self.width < STRAY_GAP:
+                continue
+            if before[at] <= allowed:
+                first = at
+            elif before[-1] - before[at] <= allowed:
+                last = min(last, at)
         inside = numbers[first:last]
         if not inside or numbers[-1] - numbers[0] < STRAY_STRETCH * (inside[-1] - inside[0] + 1):
             return numbers, 0
-        return inside, sum(counts[:first]) + sum(counts[last:])
+        return inside, sum(counts) - (before[last] - before[first])
 
 
 class Survey:

@@ -99,7 +99,7 @@ tbody { border-bottom: 1px solid var(--faint) }
 .facts tr { border-bottom: 1px solid var(--faint) }
 .note td { padding-top: 0; font-size: .9em; color: var(--quiet) }
 .marked td:first-child { border-left: 4px solid var(--mark); padding-left: .5rem }
-.marked .main td { color: var(--mark) }
+.marked .main { background: color-mix(in srgb, var(--mark) 12%, transparent) }
 summary { cursor: pointer }
 pre { font: .8rem/1.45 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere;
   margin: .5rem 0 }

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What pictures are drawn on: matplotlib's figure, set for print, phone and dark screens.
 
-Colours are those of paper.  In SVG a style sheet gives each of them its like for a dark
-screen (``svg``).  What tells things apart
-are lightness and shape as well: a picture has to survive a grey printer.
+Colours are those of paper; in SVG a style sheet gives each of them its like for a dark screen
+(``svg``).  What tells things apart are lightness and shape as well: a picture has to survive a
+grey printer.
 """
 
 from __future__ import annotations

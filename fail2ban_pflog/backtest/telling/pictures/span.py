@@ -43,7 +43,8 @@ class Span:
         """What is told of packets that are not shown."""
         if not self.outside:
             return ""
-        return f" Not shown: {number_of(self.outside, 'packet')} of a clock that was far off."
+        left_out = number_of(self.outside, "packet")
+        return f" Not shown: {left_out} that came a month or more before or after all others."
 
     def axis(self, axes: Any, paper: Paper) -> None:
         """Set the axis."""

@@ -39,9 +39,12 @@ class Actor(NamedTuple):
         if not self.bans:
             return f"{text}not banned"
         time = self.bans[0].time
-        clock = f"{span.zone.moment(time):%H:%M:%S}"
+        moment = span.zone.moment(time)
+        clock = f"{moment:%H:%M:%S}"
         if span.end - span.begin > scales.DAY:
-            clock = f"{span.zone.day(time)} {clock[:5]}"
+            clock = f"{span.zone.day(time)} {moment:%H:%M}"
+        if span.end - span.begin > scales.YEAR:
+            clock = f"{span.zone.day(time)} {moment:%Y}"
         more = f" and {len(self.bans) - 1}× more" if len(self.bans) > 1 else ""
         return f"{text}banned {clock}{more}"
 

@@ -11,7 +11,7 @@ from ...judging.dots import height
 
 __all__ = ["NO_END", "Zone", "bins", "per", "port_ticks", "shortened", "time_ticks", "whole_ticks"]
 
-MINUTE, HOUR, DAY = 60, 3600, 86_400
+MINUTE, HOUR, DAY, YEAR = 60, 3600, 86_400, 366 * 86_400
 
 STEPS = (
     *(1, 2, 5, 10, 15, 30),
@@ -112,7 +112,7 @@ def time_ticks(
     for time in times:
         moment = zone.moment(time)
         if not step:
-            text = f"{moment:%b %Y}" if moment.month > 1 or span < 3 * 366 * DAY else f"{moment:%Y}"
+            text = f"{moment:%b %Y}" if moment.month > 1 or span < 3 * YEAR else f"{moment:%Y}"
         elif step >= DAY or (days[0] != days[1] and not (moment.hour or moment.minute)):
             text = zone.day(time)
         else:

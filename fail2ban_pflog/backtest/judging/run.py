@@ -138,7 +138,7 @@ class Run:
         self.judges = judges
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
-        self._surveys = [Survey(judge.distinct) if survey else None for judge in judges]
+        self._surveys = [Survey(judge.filter.options) if survey else None for judge in judges]
         self._census = Census()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0

@@ -8,11 +8,12 @@ import itertools
 import math
 from datetime import datetime
 from hashlib import blake2b
-from typing import Any, Optional
+from typing import Optional
 
 from ...distinct import Distinct
+from ...options import Options
 from ...packet import Packet
-from ...scan import MODES, OTHER_DIRECTION, Reason, reason
+from ...scan import MODES, OTHER_DIRECTION
 from .dots import Dots
 
 __all__ = ["MAX_TOLD_APART", "Census", "Survey", "Timeline"]
@@ -154,35 +155,29 @@ class Timeline:
 class Survey:
     """What the pictures need beside the bans.
 
-    distinct: the jail's, whose judgement of a packet is noted.
+    options: of the jail's backend.  Packets are judged by them once more here, for what a ban
+    prevents comes to no jail.
     """
 
-    def __init__(self, distinct: Distinct[Any]) -> None:
+    def __init__(self, options: Options) -> None:
         self.timeline = Timeline()
         self.dots = Dots()
-        self._distinct = distinct
-        self._highest = MODES[distinct.mode]
-        self._reason: Optional[Reason] = None
+        self._distinct: Distinct[None] = Distinct(
+            options.distinct, options.mode, direction=options.direction, prefix6=options.prefix6
+        )
+        self._highest = MODES[options.mode]
         self._packets = 0
-        why = distinct.why
-
-        def note(*arguments: Any) -> Reason:
-            self._reason = why(*arguments)
-            return self._reason
-
-        distinct.why = note  # type: ignore[assignment,method-assign]
 
     def packet(self, time: float, frame: bytes, packet: Packet, prevented: bool) -> None:
-        """Take one packet that was judged."""
+        """Take one packet; prevented: by a ban."""
         self._packets += 1
         self.timeline.add(time, prevented)
-        # What a ban prevents was not judged: alone it tells nearly as much.
-        found = self._reason or reason(packet, frame, self._distinct.directions)
-        self._reason = None
-        if not packet.source or found is OTHER_DIRECTION:
+        source, distinct = packet.source, self._distinct
+        whom = source[: distinct.prefix6_bytes] if packet.head.version == 6 else source
+        found = distinct.why(time, whom, packet, frame)
+        if not source or found is OTHER_DIRECTION:
             return
-        seen = self.dots.add(time, packet.source, packet.dport, prevented)
+        seen = self.dots.add(time, source, packet.dport, prevented)
         if found.rank <= self._highest:
-            every = self._distinct.what == "none"
-            target = self._packets if every else self._distinct.target(packet, found)
-            self.dots.target(seen, target)
+            every = distinct.what == "none"
+            self.dots.target(seen, self._packets if every else distinct.target(packet, found))

@@ -44,7 +44,7 @@ setup(
     ],
     install_requires=["pcapy-ng>=2.1"],
     extras_require={
-        "backtest": ["matplotlib", "rich", "zstandard; python_version < '3.14'"],
+        "backtest": ["matplotlib>=3.6", "rich", "zstandard; python_version < '3.14'"],
         "test": ["mypy", "pytest", "ruff"],
     },
     entry_points={

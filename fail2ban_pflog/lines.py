@@ -7,8 +7,8 @@ frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Optional, Protocol
 
 from .distinct import Distinct, Verdict
 from .errors import PflogError
@@ -42,6 +42,16 @@ class Line(NamedTuple):
     packet: Packet
 
 
+class Prints(Protocol):
+    """What makes a line of a frame: a Formatter, or what does its work for many jails."""
+
+    def decode(self, frame: bytes, /) -> Packet:
+        """As Formatter's."""
+
+    def text(self, packet: Packet, frame: bytes, length: Optional[int] = None, /) -> str:
+        """As Formatter's."""
+
+
 class Lines:
     """Make lines of one jail's records.
 
@@ -56,7 +66,7 @@ class Lines:
         self.passed = 0
         self.undecodable = 0
         self.stamps = Stamps()
-        self.formatters = {order: Formatter(order) for order in "<>"}
+        self.formatters: Mapping[str, Prints] = {order: Formatter(order) for order in "<>"}
 
     def take(self, record: Record, byteorder: str) -> Sequence[Line]:
         """Return the lines that a record leads to: none, its own, or those that waited for it.
@@ -110,7 +120,7 @@ class Lines:
         self.passed += len(lines)
         return lines
 
-    def _line(self, record: Record, packet: Packet, formatter: Formatter) -> Line:
+    def _line(self, record: Record, packet: Packet, formatter: Prints) -> Line:
         seconds, microseconds, frame = record
         text = formatter.text(packet, frame)
         stamp = self.stamps.text(seconds, microseconds)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from fail2ban.server.failmanager import FailManager
 from fail2ban.server.ipdns import IPAddr
@@ -19,11 +21,23 @@ PASS, REPEAT, MUTED, LET_BE, HELD = Verdict
 ONE, TWO = "198.51.100.1", "198.51.100.2"
 
 
-class Distinct(module.Distinct[bytes]):
+class Distinct:
     """Takes frames; each is its own item."""
 
-    def judge(self, seconds: float, frame: bytes) -> Verdict:  # type: ignore[override]
-        return super().judge(seconds, Decoder("<").packet(frame), frame, frame)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.__dict__["inner"] = module.Distinct[bytes](*arguments, **options)
+
+    def judge(self, seconds: float, frame: bytes) -> Verdict:
+        return self.inner.judge(seconds, Decoder("<").packet(frame), frame, frame)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self.inner, name, value)
+
+    def __len__(self) -> int:
+        return len(self.inner)
 
 
 def syn(port: int, *addresses: str, **header: int) -> bytes:

@@ -15,6 +15,7 @@ import functools
 import io
 import os
 import re
+import shlex
 import socket
 import sys
 import time
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .judging.run import Result
     from .judging.workers import Progress
     from .telling.explain import Explanation
+    from .telling.page import Section
 
 __all__ = ["add_command"]
 
@@ -81,7 +83,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print CSV: bans, or swept settings")
     parser.add_argument(
-        "--plot", metavar="FILE", type=Path, help="draw bans over time and ports: .svg or .png"
+        "--plot",
+        metavar="FILE",
+        type=Path,
+        help="draw ports, packets and bans over time, or what a sweep came to: .svg or .png",
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with all of it")
     parser.set_defaults(run=functools.partial(_guard, _backtest, parser))
@@ -248,11 +253,11 @@ def _tell(message: str) -> None:
 
 def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.plot or arguments.html:
-        from .telling import plot
+        from .telling import pictures
 
         _check_output(arguments.plot)
         _check_output(arguments.html)
-        if problem := plot.problem(arguments.plot):
+        if problem := pictures.problem(arguments.plot):
             if arguments.plot:
                 raise _UsageError(problem)
             _tell(f"{problem}; the page comes without pictures")
@@ -266,7 +271,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
     names = _jails(arguments, configuration)
-    lines = arguments.verbose or arguments.json or arguments.html is not None
+    lines = bool(arguments.verbose or arguments.json or arguments.html)
     judges = [Judge(configuration.load(name, _settings(arguments)), lines=lines) for name in names]
     run = Run(judges, survey=bool(arguments.plot or arguments.html))
     captures = Captures(arguments.captures, _tell)
@@ -281,7 +286,8 @@ def _backtest(arguments: argparse.Namespace) -> int:
         _tell(problem)
     results = run.results(trust)
     with _writing():
-        _output(arguments, captures.contents, results)
+        warnings = _warnings(run.problems, interrupted)
+        _output(arguments, results, captures.contents, warnings)
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
@@ -300,29 +306,60 @@ def _writing() -> Iterator[None]:
         raise _OutputError(f"cannot write what came of it: {error}") from None
 
 
+def _warnings(problems: Sequence[str], interrupted: bool) -> list[str]:
+    """What a page has to say before all else."""
+    told = ["This was interrupted: what follows is of a part of the captures."]
+    return [*(told if interrupted else []), *problems]
+
+
 def _output(
-    arguments: argparse.Namespace, read: Sequence[Contents], results: Sequence[Result]
+    arguments: argparse.Namespace,
+    results: Sequence[Result],
+    captures: Sequence[Contents],
+    warnings: Sequence[str],
 ) -> None:
     from .telling.report import as_csv, as_json, jail_dict, jail_document, read_dict
     from .telling.terminal import show
 
-    made = time.time()
     documents = [jail_document(result) for result in results]
     if arguments.json:
         jails = [jail_dict(result) for result in results]
-        print(as_json({**read_dict(read, made), "jails": jails}))
+        print(as_json({**read_dict(captures, time.time()), "jails": jails}))
     elif arguments.csv:
         print(as_csv(results), end="")
     else:
         for document in documents:
             show(document, arguments.verbose)
     if arguments.plot or arguments.html:
-        from .telling import plot
+        from .telling.page import Section
+        from .telling.pictures import of_jail
 
-        if arguments.plot:
-            plot.write(arguments.plot, results)
-        if arguments.html:
-            plot.write_page(arguments.html, documents, results)
+        sections = [
+            Section(document, of_jail(result), result.options)
+            for document, result in zip(documents, results)
+        ]
+        _draw(arguments, sections, captures, warnings)
+
+
+def _draw(
+    arguments: argparse.Namespace,
+    sections: Sequence[Section],
+    captures: Sequence[Contents],
+    warnings: Sequence[str],
+) -> None:
+    """Write the files that ``--plot`` and ``--html`` name."""
+    from .judging.jails import FAIL2BAN
+    from .telling import page, pictures
+
+    if arguments.plot:
+        parts = [(section.heading, section.pictures) for section in sections]
+        pictures.write(arguments.plot, parts)
+    if arguments.html:
+        if pictures.problem(None):
+            sections = [section._replace(pictures=()) for section in sections]
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        origin = page.Origin(captures, command, FAIL2BAN, time.time(), warnings)
+        page.write_page(arguments.html, sections, origin)
 
 
 def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:
@@ -341,8 +378,8 @@ def _sweep(arguments: argparse.Namespace) -> int:
     from .telling.report import as_json, read_dict, table_csv
     from .telling.terminal import progress, show
 
-    if arguments.plot or arguments.verbose:
-        raise _UsageError("--plot and --verbose are for single jails, not for --sweep")
+    if arguments.verbose:
+        raise _UsageError("--verbose is for single jails, not for --sweep")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     common = _settings(arguments)
@@ -369,18 +406,29 @@ def _sweep(arguments: argparse.Namespace) -> int:
     if advice.best is not None:
         paste = configuration.in_jail_local(name, judged.outcomes[advice.best].settings)
     document = sweep.document(name, common, advice, paste)
-    made = time.time()
     with _writing():
         if arguments.json:
-            print(as_json({**read_dict(judged.captures, made), **sweep.as_dict(name, advice)}))
+            read = read_dict(judged.captures, time.time())
+            print(as_json({**read, **sweep.as_dict(name, advice)}))
         elif arguments.csv:
             print(table_csv(*sweep.as_table(advice)), end="")
         else:
             show(document)
-        if arguments.html:
-            from .telling import plot
+        if arguments.plot or arguments.html:
+            from .judging.jails import options_in_force
+            from .telling.page import Section
+            from .telling.pictures import of_sweep
 
-            plot.write_page(arguments.html, [document], [])
+            swept = dict(word.split("=", 1) for word in arguments.sweep)
+            options = dict(options_in_force(configuration.load(name, settings[0])))
+            marked = [] if advice.best is None else [advice.best]
+            section = Section(
+                document,
+                of_sweep(judged.outcomes, marked),
+                list({**options, **swept}.items()),
+            )
+            warnings = _warnings(judged.problems, judged.interrupted)
+            _draw(arguments, [section], judged.captures, warnings)
     if judged.interrupted:
         return INTERRUPTED
     recommended = 0 if advice.best is not None else UNSAFE

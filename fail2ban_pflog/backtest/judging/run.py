@@ -130,7 +130,7 @@ class Run:
     """One pass over captures, by one or several judges.
 
     feeds: what feeds the judges, where they do not do it themselves.
-    survey: whether to gather what the plots need.
+    survey: whether to gather what the pictures need.
     profiles: what sources do by themselves; it is told of each packet.
     packets: how many were read so far.
     """
@@ -146,7 +146,7 @@ class Run:
         self._profiles = profiles
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
-        self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
+        self._surveys = [Survey(judge.filter.options) if survey else None for judge in judges]
         self._census = Census()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0

@@ -17,27 +17,27 @@ from .judge import Judge
 __all__ = ["Once", "share"]
 
 
-class Once(Formatter):
-    """Decodes and prints a frame once, however many jails ask for it."""
+class Once:
+    """A Formatter that decodes and prints a frame once, however many jails ask for it."""
 
     def __init__(self, byteorder: str) -> None:
-        super().__init__(byteorder)
-        self._decode, self.decode = self.decode, self._decoded
+        self._formatter = Formatter(byteorder)
         self._frame: Optional[bytes] = None
         self._packet: Optional[Packet] = None
         self._printed: Optional[Packet] = None
         self._line = ""
 
-    def _decoded(self, frame: bytes) -> Packet:
+    def decode(self, frame: bytes) -> Packet:
+        """As Formatter's."""
         if frame is not self._frame or self._packet is None:
             self._packet = None
-            self._frame, self._packet = frame, self._decode(frame)
+            self._frame, self._packet = frame, self._formatter.decode(frame)
         return self._packet
 
     def text(self, packet: Packet, frame: bytes, length: Optional[int] = None) -> str:
         """As Formatter's."""
         if packet is not self._printed:
-            self._printed, self._line = packet, super().text(packet, frame, length)
+            self._printed, self._line = packet, self._formatter.text(packet, frame, length)
         return self._line
 
 

@@ -44,7 +44,7 @@ setup(
     ],
     extras_require={
         "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
-        "backtest": ["matplotlib", "rich", "zstandard; python_version < '3.14'"],
+        "backtest": ["matplotlib>=3.6", "rich", "zstandard; python_version < '3.14'"],
         "test": ["mypy", "pytest", "ruff"],
     },
     entry_points={

@@ -207,7 +207,7 @@ class Distinct(Generic[_Item]):
         if self.what == "none" and self.hold <= 1:
             self.passed += 1
             return PASS
-        target = self._target(packet, found)
+        target = self.target(packet, found)
         known = self._sources.get(source)
         if known is not None and time - known.last >= self._keep + CLOCK_STEP:
             self._sources.discard(source)
@@ -257,8 +257,8 @@ class Distinct(Generic[_Item]):
             found = self._conduct.judge(time, source, packet, found)
         return found
 
-    def _target(self, packet: Packet, found: Reason) -> int:
-        """A hash of what is counted; Python's own is keyed, so nobody can forge another's."""
+    def target(self, packet: Packet, found: Reason) -> int:
+        """Return a hash of what is counted; it is keyed, so nobody can forge another's."""
         port = packet.protocol << 17 | (packet.dport + 1)  # 0: none
         if found.count is _PORT:
             return hash((packet.head.selectors, port))

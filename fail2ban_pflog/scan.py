@@ -102,11 +102,16 @@ class Reason:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         """There is one of each, in every process."""
-        return REASONS.__getitem__, (self.name,)
+        return _named, (self.name,)
 
 
 REASONS: dict[str, Reason] = {}
 """All reasons by name, in the order of the documents' table."""
+
+
+def _named(name: str) -> Reason:
+    return REASONS[name]
+
 
 FIRST_EPHEMERAL = 10_000
 """From here on FreeBSD, Linux and Windows pick ports for their own connections, often one after

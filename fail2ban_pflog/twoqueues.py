@@ -10,6 +10,7 @@ S3-FIFO.)
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Callable, Generic, Optional, TypeVar
 
 __all__ = ["TwoQueues"]
@@ -60,6 +61,10 @@ class TwoQueues(Generic[_New, _Known]):
         if len(self._known) > self.max_known:
             self.push_out()
         return known
+
+    def known(self) -> Iterable[_Known]:
+        """Return what is kept of all known sources, who did not come for longest first."""
+        return self._known.values()
 
     def add(self, source: bytes, new: _New) -> None:
         """Keep something of a newcomer."""

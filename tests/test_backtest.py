@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sqlite3
 import struct
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Callable
@@ -32,6 +35,7 @@ from tests.pflogs import shifted, syn
 
 pytest.importorskip("fail2ban")
 
+from fail2ban_pflog import __version__
 from fail2ban_pflog.backtest.judging import jails, judge, run, survey
 from fail2ban_pflog.backtest.telling import report
 from fail2ban_pflog.cli import main
@@ -124,7 +128,7 @@ def test_holding_changes_no_verdict(tmp_path: Path) -> None:
             one.judges[0].distinct.hold = hold
         one.read(Captures([path], pytest.fail))
         (outcome,) = one.results(run.Trust([]))
-        bans = [(ban.source, ban.time, ban.end, ban.failures, ban.ports) for ban in outcome.bans]
+        bans = [(ban.source, ban.time, ban.end, ban.failures, ban.evidence) for ban in outcome.bans]
         close = sorted((each.source, each.reached) for each in outcome.close)
         found.append((bans, outcome.prevented, close))
     assert len(found[0][0]) > 20
@@ -180,7 +184,11 @@ def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFi
     ("words", "told"),
     [
         (["--trust", "nonsense"], "nonsense"),
-        (["--set", "maxrety=3"], "no option maxrety"),
+        (["--set", "maxrety=3"], "no option maxrety; is maxretry meant?"),
+        (["--set", "distnct=none"], "no option distnct; is distinct meant?"),
+        (["--set", "frobnicate=1"], "its backend's are interface, bpf, distinct, mode"),
+        (["--set", "distinct=prot"], "distinct of backend = pflog[...] takes port, host, none"),
+        (["--sweep", "distinct=port,prot"], "takes port, host, none"),
         (["--set", "filter=nosuch"], "nosuch"),
         (["--set", "backend=pflog[distinct=prot]"], "distinct"),
         (["--sweep", "maxretry=9..3"], "backtest: --sweep maxretry=9..3"),
@@ -203,6 +211,48 @@ def test_wrong_usage(
     """What is wrong with settings is told in one message; the status is 2."""
     assert main(command(*words, "--", capture)) == 2
     assert told in capsys.readouterr().err
+
+
+def test_options_of_the_backend_by_name(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option of the backend is given by itself; where it says what the jail's own option of
+    that name says to the filter, both have it."""
+    found = result(capsys, "--set", "distinct=none", "--", capture)
+    assert {ban["source"] for ban in found["bans"]} == {SCANNER, RETRY}
+    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal]"
+    options = result(capsys, "--set", "mode=any", "prefix6=64", "--", capture)["options"]
+    assert options["backend"] == "pflog[distinct=port, mode=any, prefix6=64]"
+    fixed = ["--set", "backend=pflog[distinct=port, mode=normal]", "mode=aggressive", "--"]
+    options = result(capsys, *fixed, capture)["options"]
+    assert options["backend"] == "pflog[distinct=port, mode=aggressive]"
+
+
+def test_options_of_another_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A jail that reads text has no options of pflog's backend."""
+    words = ["--jail", "pflog-text", "--set", "distinct=none", "--", str(capture)]
+    assert main(["backtest", "--config", str(CONFIG), *words]) == 2
+    assert "distinct is an option of backend = pflog[...], and this jail has backend = auto" in (
+        capsys.readouterr().err
+    )
+
+
+def test_without_fail2ban(tmp_path: Path, capture: Path) -> None:
+    """Where fail2ban cannot be imported, what to do is told, and can be done: it is not on PyPI."""
+    (tmp_path / "hidden/fail2ban").mkdir(parents=True)
+    (tmp_path / "hidden/fail2ban/__init__.py").write_text("raise ImportError('hidden')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fail2ban_pflog.cli", *command(capture)],
+        cwd=CONFIG.parent, env={**os.environ, "PYTHONPATH": str(tmp_path / "hidden")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "-m venv --system-site-packages" in done.stderr
+    assert "pipx install --system-site-packages" in done.stderr
+
+
+def test_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this host has none that knows pflog, a clone's own is found."""
+    monkeypatch.setattr(jails, "HOSTS", ())
+    assert jails.find_configuration() == CONFIG
 
 
 def test_a_defect_is_not_a_trusted_source(
@@ -294,6 +344,56 @@ def test_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_what_was_read(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON names the captures with their packets and times, the version and when it was made."""
+    main(command("--json", capture, SCRUB, "/nonexistent"))
+    told = json.loads(capsys.readouterr().out)
+    assert told["version"] == __version__
+    assert abs(moment(told["made"]) - time.time()) < 60
+    first, second, third = told["captures"]
+    assert (first["name"], first["packets"], moment(first["begin"])) == (str(capture), 80, BEGIN)
+    assert (second["name"], second["packets"], second["problem"]) == (str(SCRUB), 1126, "")
+    assert (third["packets"], third["begin"]) == (0, None)
+    assert "No such file" in third["problem"]
+    assert told["jails"][0]["options"] == {
+        "maxretry": "15", "findtime": "5m", "bantime": "1h", "ignoreip": "none",
+        "backend": "pflog[distinct=port, mode=normal]", "ignoreself": "yes",
+    }  # fmt: skip
+
+
+def test_bans_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report tells of each ban what was counted, and how the numbers hang together."""
+    hosts = [(number, f"10.99.0.{number + 1}") for number in range(20)]
+    sweep = [(BEGIN + number, syn(RETRY, 8080, target=host)) for number, host in hosts]
+    records = [*scan_records(SCANNER, range(1, 41), BEGIN), *sweep]
+    records.append((BEGIN, syn("192.0.2.9", 25)))
+    path = write(tmp_path / "both", records)
+    found = result(capsys, path)
+    assert [ban["why"] for ban in found["bans"]] == [
+        "15 tcp ports on 1 host in 7 s", "8080/tcp on 15 hosts in 14 s",
+    ]  # fmt: skip
+    assert found["bans"][1]["hosts"][0] == "10.99.0.1"
+    main(command(path))
+    out = capsys.readouterr().out
+    assert "  Sources    3, of which 2 would have been banned\n" in out
+    assert "  Packets    61, of which 30 (49.2%) would not have come\n" in out
+    assert "    15 tcp ports on 1 host in 7 s: 1-15\n" in out
+    assert "    8080/tcp on 15 hosts in 14 s: 10.99.0.1, 10.99.0.2, 10.99.0.3," in out
+
+
+def test_a_slow_count_tells_what_is_within_findtime(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What came before findtime is not told of a ban: fail2ban has left it behind."""
+    slow = [(BEGIN + 100 * number, syn(SCANNER, 1 + number)) for number in range(4)]
+    fast = scan_records(SCANNER, range(100, 110), BEGIN + 301)
+    path = write(tmp_path / "slow", [*slow, *fast])
+    (ban,) = result(capsys, "--set", "maxretry=5", "findtime=2m", "--", path)["bans"]
+    assert (ban["why"], ban["ports"]) == (
+        "5 tcp ports on 1 host in 1 min 42 s", [3, 4, 100, 101, 102],
+    )  # fmt: skip
+
+
 def test_csv(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """CSV has one line per ban."""
     main(command("--csv", capture))
@@ -328,23 +428,7 @@ def test_timeline_is_bounded() -> None:
     for number in range(100_000):
         line.add(BEGIN + number * 7)
     assert len(line.bins) <= survey.MAX_BINS
-    assert sum(line.bins.values()) == 100_000
-
-
-@pytest.mark.parametrize("suffix", ["svg", "png"])
-def test_plot_and_page(
-    tmp_path: Path, capture: Path, suffix: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Pictures are drawn, and the page holds everything itself."""
-    pytest.importorskip("matplotlib")
-    picture, page = tmp_path / f"plot.{suffix}", tmp_path / "page.html"
-    assert main(command("--plot", picture, "--html", page, capture)) == 0
-    capsys.readouterr()
-    assert picture.stat().st_size > 1000
-    text = page.read_text()
-    assert "<svg" in text
-    assert SCANNER in text
-    assert not re.search(r'(?:src|href)="(?!#)', text)
+    assert sum(map(sum, line.bins.values())) == 100_000
 
 
 # -- explain ----------------------------------------------------------------------------
@@ -356,14 +440,82 @@ def explained(capsys: pytest.CaptureFixture[str], path: Path, *words: str) -> st
 
 
 def test_explain_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Of each packet of a source it says what came of it, from the first to the ban."""
+    """Each packet that counts is told with its count, up to the ban; what a ban prevents is one
+    line and a number, and so are repeats."""
     out = explained(capsys, capture, "--source", SCANNER)
-    assert out.count("-> ") == 40
-    assert "counter: 14 of 15" in out
-    assert f"-> {SCANNER} is banned for 1h" in out
-    assert out.count("-> prevented") == 25
+    counts = [int(number) for number in re.findall(r"-> (\d+) of 15 within 5m", out)]
+    assert counts == list(range(1, 16))
+    assert f"-> 15 of 15 within 5m: {SCANNER} is banned for 1h\n" in out
+    assert out.count("SYN: TCP SYN: opens a connection; mode=normal counts it\n") == 1
+    assert out.count("-> prevented") == 1
+    assert re.search(r"and 24 more like it, up to packet \d+ at .*: 24 tcp ports on 1 host\n", out)
     out = explained(capsys, capture, "--source", RETRY)
-    assert out.count("a repeat") == 39
+    assert out.count("-> a repeat") == 1
+    assert re.search(r"and 38 more like it, up to packet 80 at .*: 25/tcp on 1 host\n", out)
+
+
+def test_summary_of_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the end stands what came of all packets, and which other jail comes closest."""
+    out = explained(capsys, capture, "--source", SCANNER)
+    summary = out.split("\n\n")[-1]
+    assert summary.startswith(
+        f"{SCANNER}, 40 packets, jail pflog:\n    banned at the 15th of them, "
+    )
+    assert ", for 1h: 15 tcp ports on 1 host in 7 s.\n" in summary
+    assert "Packets: 25 would not have come, 15 counted.\n" in summary
+    assert "Nearest other jail: pflog-strict bans it at the 5th packet.\n" in summary
+    summary = explained(capsys, capture, "--source", RETRY).split("\n\n")[-1]
+    assert "not banned: it came to 1 of 15.\n" in summary
+    assert "Packets: 39 repeats, 1 counted.\n" in summary
+    assert "Nearest other jail: pflog-strict comes to 1 of 5.\n" in summary
+
+
+def test_explain_what_is_let_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy's reason is told by name, with the mode that counts it; alike packets are told
+    once."""
+    out = explained(capsys, BYSTANDERS, "--source", "198.51.100.62")
+    assert out.count("LATE_ANSWER: UDP to a port of this host's own") == 1
+    assert "mode=normal does not count it, mode=any does\n    -> let be: makes no line\n" in out
+    assert "and 39 more like it" in out
+    assert "    Let be: LATE_ANSWER 40.\n" in out
+
+
+def test_explain_who_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A packet of a source that was banned before is told to count as more than one; the packet
+    that completes a ban has the full count, neither more nor less."""
+    records = scan_records(SCANNER, range(1, 6), BEGIN)
+    records += scan_records(SCANNER, range(100, 121), BEGIN + 120)
+    records += scan_records(SCANNER, range(200, 221), BEGIN + 1220)
+    path = write(tmp_path / "twice", records)
+    settings = ["maxretry=5", "bantime=60", "bantime.increment=true", "bantime.maxtime=1d"]
+    out = explained(capsys, path, "--set", *settings, "--source", SCANNER, "--")
+    assert "-> counts as 2, for it was banned before: 2 of 5 within 5m\n" in out
+    assert "-> counts as 3, for it was banned before: 5 of 5 within 5m: " in out
+    assert re.findall(r"(\d+ of \d+) within 5m: .* is banned for (.*)", out) == [
+        ("5 of 5", "1m"), ("5 of 5", "2m"), ("5 of 5", "4m"),
+    ]  # fmt: skip
+    assert main(command("--set", *settings, "--", path)) == 0
+    report_ = capsys.readouterr().out
+    assert "200/tcp, 201/tcp on 1 host in 0.5 s; so few are enough, for it was" in report_
+    assert re.search(r"^  Bans +3, 2 of them of a source that returned$", report_, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--source", "192.0.2.99"], "from 192.0.2.99"),
+        (["--source", "2001:DB8::1"], "from 2001:db8::1"),
+        (["--packet", "81"], "number 81"),
+    ],
+)
+def test_explain_what_is_not_there(
+    words: list[str], told: str, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A source or packet that the captures do not hold makes the exit status 1."""
+    command = ["explain", "--config", str(CONFIG), "--jail", "pflog", *words, str(capture)]
+    assert main(command) == 1
+    told = f"none of the 80 packets in these captures is {told}\n"
+    assert capsys.readouterr() == ("", told)
 
 
 @pytest.mark.parametrize(
@@ -383,12 +535,14 @@ def test_explain_why_not(
 ) -> None:
     """Of each packet that is not counted it says what kept it."""
     out = explained(capsys, capture, "--set", *settings, "--source", SCANNER, "--")
-    assert out.count("-> not counted") == 40
-    assert out.count(said) == (39 if "cache" in said else 40)
+    assert "    Packets: 40 not counted.\n" in out
+    assert out.count("-> not counted") == (2 if "cache" in said else 1)
+    assert out.count(said) == 1
+    assert f"and {38 if 'cache' in said else 39} more like" in out
 
 
 def test_explain_a_packet(capsys: pytest.CaptureFixture[str]) -> None:
     """Of a packet that is let be it says why."""
     out = explained(capsys, SCRUB, "--packet", "251")
     assert out.startswith("251: ")
-    assert "mode=aggressive counts it" in out
+    assert "mode=normal does not count it, mode=aggressive does" in out

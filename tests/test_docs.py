@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
 
 from fail2ban_pflog import __version__
+from fail2ban_pflog.cli import main
 from fail2ban_pflog.options import Options
 from fail2ban_pflog.scan import MODES, REASONS
 
@@ -107,3 +109,35 @@ def test_each_source_file_names_its_licence() -> None:
             continue
         head = path.read_text().splitlines()[:3]
         assert any("SPDX-License-Identifier: GPL-2.0-or-later" in line for line in head), path
+
+
+def examples() -> list[tuple[str, list[str]]]:
+    """Commands of docs/backtest.md that are told with what they print: arguments, lines."""
+    blocks = re.findall(
+        r"^    \$ fail2ban-pflog ((?:.*\\\n)*.*)\n((?:    .*\n|\n(?=    ))+)",
+        (REPO / "docs/backtest.md").read_text(),
+        re.MULTILINE,
+    )
+    return [
+        (re.sub(r"\\\n\s+", "", words), [line[4:] for line in told.splitlines() if line.strip()])
+        for words, told in blocks
+    ]
+
+
+@pytest.mark.parametrize(("words", "told"), examples(), ids=lambda value: str(value)[:20])
+def test_backtests_print_what_is_documented(
+    words: str, told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What docs/backtest.md shows of a command is what it prints, but for what ... stands for."""
+    monkeypatch.chdir(REPO)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    name, *arguments = words.split()
+    main([name, "--config", "config", *arguments])
+    printed = capsys.readouterr().out.splitlines()
+    monkeypatch.undo()
+    time.tzset()
+    assert len(told) > 5
+    for line in told:
+        begin = line.removesuffix("...").rstrip()
+        assert any(each.rstrip().startswith(begin) for each in printed), line

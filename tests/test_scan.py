@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 import struct
 from collections.abc import Iterable, Iterator
@@ -531,3 +532,8 @@ def test_kernel_filters_use_old_libpcaps_words() -> None:
         for expression in expressions:
             assert "scrub" not in expression
             assert "dir " not in expression
+
+
+def test_a_reason_stays_itself_in_another_process() -> None:
+    """What is sent from one process to another names a reason, and is no copy of it."""
+    assert pickle.loads(pickle.dumps(list(REASONS.values()))) == list(REASONS.values())

@@ -84,7 +84,8 @@ def test_jail_to_paste(tmp_path: Path, capture: Path, capsys: pytest.CaptureFixt
     (config / "jail.local").write_text(pasted)
     main(["backtest", "--json", "--config", str(config), "--jail", "pflog", str(capture)])
     (found,) = json.loads(capsys.readouterr().out)["jails"]
-    assert (found["maxretry"], len(found["bans"])) == (10, marked["bans"])
+    assert marked["settings"]["maxretry"] == "20"  # nearer to the jail's own 15
+    assert (found["maxretry"], len(found["bans"])) == (20, marked["bans"])
     assert found["prevented"] == marked["prevented"]
 
 
@@ -116,7 +117,7 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
 
     def load() -> list[judge.Judge]:
         return [
-            judge.Judge(configuration.load("pflog", each), ports=False, lines=False)
+            judge.Judge(configuration.load("pflog", each), evidence=False, lines=False)
             for each in settings
         ]
 
@@ -184,15 +185,21 @@ def test_shares_keep_families_together(jobs: int) -> None:
     assert sum(map(len, held)) <= 4 + jobs - 1
 
 
-def test_sweep_marks_what_trusts(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Marked is the setting that bans the scanner soonest, and no trusted source; there may
-    be none, which makes the exit status 1."""
-    words = ["--trust", RETRY, "--sweep", "maxretry=5,30", "mode=normal"]
-    words += ["backend=pflog[distinct=none]", "--"]
-    assert main(command(*words, capture)) == 1
-    assert "No setting bans anybody without" in capsys.readouterr().out
-    words = ["--trust", RETRY, "--sweep", "maxretry=5,10", "--"]
-    assert main(command(*words, capture)) == 0
+def test_jail_of_backend_options(
+    tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Options of the backend are swept by their names; the jail that is printed has them where
+    jail.local has them, in ``backend``."""
+    axes = ["--trust", "192.0.2.1", "--sweep", "distinct=none,host", "mode=normal", "--"]
+    assert main(command(*axes, capture)) == 0
     out = capsys.readouterr().out
-    assert re.search(r"^  \* +5 +1 +0 +0", out, re.MULTILINE)
-    assert "[pflog]\nenabled = true\nmaxretry = 5\n" in out
+    assert re.search(r"^  \* +none +normal +2 +1 +1 +0", out, re.MULTILINE)
+    pasted = out.split("For jail.local:")[1]
+    assert "\nmode = normal\nbackend = pflog[distinct=none, mode=normal]\n" in pasted
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    (config / "jail.local").write_text(pasted)
+    main(["backtest", "--json", "--config", str(config), "--jail", "pflog", str(capture)])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal]"
+    assert len(found["bans"]) == 2

@@ -216,7 +216,7 @@ def members(
 ) -> list[judge.Judge]:
     """The judges of a sweep, behind it."""
     together = [
-        judge.Judge(configuration.load("pflog", each), ports=False, lines=False)
+        judge.Judge(configuration.load("pflog", each), evidence=False, lines=False)
         for each in settings
     ]
     feeds = family.families(configuration, "pflog", settings, together)

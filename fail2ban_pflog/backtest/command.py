@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The command lines ``backtest`` and ``explain``.
 
-Exit status, the sum of what applies: 1 a trusted source would be banned (in a sweep: by
-every setting); 2 wrong usage or configuration, or the output cannot be written; 4 a
+Exit status, the sum of what applies: 1 a trusted source would be banned, of a sweep that no
+setting can be recommended, of ``explain`` that the captures do not hold what it was asked for;
+2 wrong usage or configuration, or the output cannot be written; 4 a
 capture was damaged or skipped, or fail2ban failed on a line or logged an error.
 70: a defect of this program.  130: interrupted, with what was known by then printed.
 """
@@ -14,30 +15,41 @@ import functools
 import io
 import os
 import re
+import shlex
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from ..errors import printable
 
 if TYPE_CHECKING:
+    from ..sources.captures import Contents
     from .judging.jails import Configuration
+    from .judging.judge import Judge
     from .judging.run import Result
     from .judging.workers import Progress
     from .telling.explain import Explanation
+    from .telling.page import Section
 
 __all__ = ["add_command"]
 
-TRUSTED, USAGE, DAMAGED, DEFECT, INTERRUPTED = 1, 2, 4, 70, 130
+UNSAFE, USAGE, DAMAGED, DEFECT, INTERRUPTED = 1, 2, 4, 70, 130
+UNKNOWN = 1
 BROKEN_PIPE = 141
 
 NEEDS_FAIL2BAN = """\
 fail2ban cannot be imported ({error}): backtest and explain run its own code.
-Install fail2ban for {python}, or run this with the Python that has it."""
+It is not on PyPI: your system's packages have it, for one Python, which the first line of
+fail2ban-server names (head -1 "$(command -v fail2ban-server)").  This is {python}.
+In a virtual environment, made with that Python, let it be seen:
+  python3 -m venv --system-site-packages DIRECTORY
+  pipx install --system-site-packages --python python3 .   (in a clone of fail2ban-pflog)"""
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,8 +60,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Say who jails would have banned, by fail2ban's own code on the packets' "
         "clock. Without --jail the enabled jails with backend = pflog are tried, or all of "
         "these where none is enabled.",
-        epilog="Exit status: 1 a trusted source would be banned, 2 wrong usage, 4 a capture was "
-        "damaged or skipped or fail2ban failed (5: 1 and 4), 70 a defect, 130 interrupted.",
+        epilog="Exit status: 1 a trusted source would be banned, or a sweep recommends no setting; "
+        "2 wrong usage, 4 a capture was damaged or skipped or fail2ban failed (5: 1 and 4), 70 a "
+        "defect, 130 interrupted.",
     )
     _add_common(parser)
     parser.add_argument(
@@ -72,7 +85,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print CSV: bans, or swept settings")
     parser.add_argument(
-        "--plot", metavar="FILE", type=Path, help="draw bans over time and ports: .svg or .png"
+        "--plot",
+        metavar="FILE",
+        type=Path,
+        help="draw ports, packets and bans over time, or what a sweep came to: .svg or .png",
     )
     parser.add_argument("--html", metavar="FILE", type=Path, help="write a page with all of it")
     parser.set_defaults(run=functools.partial(_guard, _backtest, parser))
@@ -80,13 +96,14 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "explain",
         help="say what becomes of a source's packets, and why",
-        description="Say of packets what line they make, what the distinct table, the filter's "
-        "expressions and the counter say, and what comes of it.",
+        description="Say of packets what the policy, the distinct table, the filter's "
+        "expressions and the counter say, what comes of it, and of a source the sum of it.",
+        epilog="Exit status: 1 there is no such source or packet; else as of backtest.",
     )
     _add_common(parser)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--source", metavar="IP", help="the packets of this source")
-    which.add_argument("--packet", metavar="N", type=int, help="the N-th packet, from 1")
+    which.add_argument("--packet", metavar="N", type=_number, help="the N-th packet, from 1")
     parser.set_defaults(run=functools.partial(_guard, _explain, parser))
 
 
@@ -112,8 +129,15 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         action="extend",
         default=[],
-        help="options of the jail, as in jail.local: maxretry=10 findtime=1h filter=...",
+        help="options of the jail or of its backend: maxretry=10 findtime=1h distinct=none",
     )
+
+
+def _number(text: str) -> int:
+    """The number of a packet.  Raises ArgumentTypeError."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text}: packets are numbered from 1")
+    return int(text)
 
 
 class _UsageError(Exception):
@@ -231,11 +255,11 @@ def _tell(message: str) -> None:
 
 def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.plot or arguments.html:
-        from .telling import plot
+        from .telling import pictures
 
         _check_output(arguments.plot)
         _check_output(arguments.html)
-        if problem := plot.problem(arguments.plot):
+        if problem := pictures.problem(arguments.plot):
             if arguments.plot:
                 raise _UsageError(problem)
             _tell(f"{problem}; the page comes without pictures")
@@ -249,7 +273,7 @@ def _backtest(arguments: argparse.Namespace) -> int:
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
     names = _jails(arguments, configuration)
-    lines = arguments.verbose or arguments.json
+    lines = bool(arguments.verbose or arguments.json or arguments.html)
     judges = [Judge(configuration.load(name, _settings(arguments)), lines=lines) for name in names]
     run = Run(judges, survey=bool(arguments.plot or arguments.html))
     captures = Captures(arguments.captures, _tell)
@@ -264,11 +288,12 @@ def _backtest(arguments: argparse.Namespace) -> int:
         _tell(problem)
     results = run.results(trust)
     with _writing():
-        _output(arguments, results)
+        warnings = _warnings(run.problems, interrupted)
+        _output(arguments, results, captures.contents, warnings)
     if interrupted:
         return INTERRUPTED
     trusted = any(result.trusted for result in results)
-    return (TRUSTED if trusted else 0) | (DAMAGED if captures.bad or run.problems else 0)
+    return (UNSAFE if trusted else 0) | (DAMAGED if captures.bad or run.problems else 0)
 
 
 @contextmanager
@@ -283,25 +308,60 @@ def _writing() -> Iterator[None]:
         raise _OutputError(f"cannot write what came of it: {error}") from None
 
 
-def _output(arguments: argparse.Namespace, results: Sequence[Result]) -> None:
-    from .telling.report import Document, as_csv, as_json, jail_dict, jail_document
+def _warnings(problems: Sequence[str], interrupted: bool) -> list[str]:
+    """What a page has to say before all else."""
+    told = ["This was interrupted: what follows is of a part of the captures."]
+    return [*(told if interrupted else []), *problems]
+
+
+def _output(
+    arguments: argparse.Namespace,
+    results: Sequence[Result],
+    captures: Sequence[Contents],
+    warnings: Sequence[str],
+) -> None:
+    from .telling.report import as_csv, as_json, jail_dict, jail_document, read_dict
     from .telling.terminal import show
 
-    documents: list[Document] = [jail_document(result, arguments.verbose) for result in results]
+    documents = [jail_document(result) for result in results]
     if arguments.json:
-        print(as_json({"jails": [jail_dict(result) for result in results]}))
+        jails = [jail_dict(result) for result in results]
+        print(as_json({**read_dict(captures, time.time()), "jails": jails}))
     elif arguments.csv:
         print(as_csv(results), end="")
     else:
         for document in documents:
-            show(document)
+            show(document, arguments.verbose)
     if arguments.plot or arguments.html:
-        from .telling import plot
+        from .telling.page import Section
+        from .telling.pictures import of_jail
 
-        if arguments.plot:
-            plot.write(arguments.plot, results)
-        if arguments.html:
-            plot.write_page(arguments.html, documents, results)
+        sections = [
+            Section(document, of_jail(result), result.options)
+            for document, result in zip(documents, results)
+        ]
+        _draw(arguments, sections, captures, warnings)
+
+
+def _draw(
+    arguments: argparse.Namespace,
+    sections: Sequence[Section],
+    captures: Sequence[Contents],
+    warnings: Sequence[str],
+) -> None:
+    """Write the files that ``--plot`` and ``--html`` name."""
+    from .judging.jails import FAIL2BAN
+    from .telling import page, pictures
+
+    if arguments.plot:
+        parts = [(section.heading, section.pictures) for section in sections]
+        pictures.write(arguments.plot, parts)
+    if arguments.html:
+        if pictures.problem(None):
+            sections = [section._replace(pictures=()) for section in sections]
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        origin = page.Origin(captures, command, FAIL2BAN, time.time(), warnings)
+        page.write_page(arguments.html, sections, origin)
 
 
 def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:
@@ -312,20 +372,24 @@ def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> st
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    from .judging.run import Trust
     from .judging.settings import Sweep, combinations
     from .judging.workers import run_sweep
-    from .telling import advice
-    from .telling.report import as_json, table_csv
+    from .telling import sweep
+    from .telling.advice import Advice
+    from .telling.report import as_json, read_dict, table_csv
     from .telling.terminal import progress, show
 
-    if arguments.plot or arguments.verbose:
-        raise _UsageError("--plot and --verbose are for single jails, not for --sweep")
+    if arguments.verbose:
+        raise _UsageError("--verbose is for single jails, not for --sweep")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     common = _settings(arguments)
     settings = [{**common, **each} for each in combinations(arguments.sweep)]
     if twice := sorted(set(common) & {word.partition("=")[0] for word in arguments.sweep}):
         raise _UsageError(f"{twice[0]} is given to --set and to --sweep")
+    own = configuration.own(name, common, list(settings[0]))
+    trust = Trust(arguments.trust)
     asked = Sweep(
         configuration.folder,
         name,
@@ -335,26 +399,42 @@ def _sweep(arguments: argparse.Namespace) -> int:
     )
     with progress(f"judging {len(settings)} settings") as report:
         judged = run_sweep(asked, _tell, report)
-    outcomes = judged.outcomes
+    advice = Advice(judged.outcomes, judged.profiles, trust, own)
     for problem in judged.problems:
         _tell(problem)
     if judged.interrupted:
         _tell("interrupted; this is known of what was read:")
+    paste = None
+    if advice.best is not None:
+        paste = configuration.in_jail_local(name, judged.outcomes[advice.best].settings)
+    document = sweep.document(name, common, advice, paste)
     with _writing():
         if arguments.json:
-            print(as_json(advice.as_dicts(name, outcomes)))
+            read = read_dict(judged.captures, time.time())
+            print(as_json({**read, **sweep.as_dict(name, advice)}))
         elif arguments.csv:
-            print(table_csv(*advice.as_table(outcomes)), end="")
+            print(table_csv(*sweep.as_table(advice)), end="")
         else:
-            show(advice.document(name, common, outcomes))
-        if arguments.html:
-            from .telling import plot
+            show(document)
+        if arguments.plot or arguments.html:
+            from .judging.jails import options_in_force
+            from .telling.page import Section
+            from .telling.pictures import of_sweep
 
-            plot.write_page(arguments.html, [advice.document(name, common, outcomes)], [])
+            swept = dict(word.split("=", 1) for word in arguments.sweep)
+            options = dict(options_in_force(configuration.load(name, settings[0])))
+            marked = [] if advice.best is None else [advice.best]
+            section = Section(
+                document,
+                of_sweep(judged.outcomes, marked),
+                list({**options, **swept}.items()),
+            )
+            warnings = _warnings(judged.problems, judged.interrupted)
+            _draw(arguments, [section], judged.captures, warnings)
     if judged.interrupted:
         return INTERRUPTED
-    trusted = bool(outcomes) and all(outcome.trusted for outcome in outcomes)
-    return (TRUSTED if trusted else 0) | (DAMAGED if judged.bad or judged.problems else 0)
+    recommended = 0 if advice.best is not None else UNSAFE
+    return recommended | (DAMAGED if judged.bad or judged.problems else 0)
 
 
 # -- explain ----------------------------------------------------------------------------
@@ -365,14 +445,18 @@ def _explain(arguments: argparse.Namespace) -> int:
     from .judging.judge import Judge
     from .telling.explain import Explainer
     from .telling.terminal import progress
+    from .telling.transcript import Transcript, summary
 
-    if arguments.packet is not None and arguments.packet < 1:
-        raise _UsageError(f"--packet {arguments.packet}: packets are numbered from 1")
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
     judge = Judge(configuration.load(name, _settings(arguments)))
+    others = _other_jails(configuration, name) if arguments.source else []
     captures = Captures(arguments.captures, _tell)
-    explainer = Explainer(judge, _address(arguments.source), arguments.packet)
+    address = _address(arguments.source)
+    source = str(ip_address(address)) if address else ""
+    explainer = Explainer(judge, address, arguments.packet, others)
+    transcript = Transcript(sys.stdout.write)
+    interrupted = False
     with ExitStack() as shown:
         report: Optional[Progress] = shown.enter_context(progress("judging"))
 
@@ -381,22 +465,45 @@ def _explain(arguments: argparse.Namespace) -> int:
             if sys.stdout.isatty():  # from now on this shows how far it has come
                 shown.close()
                 report = None
-            print(each.text)
+            transcript.add(each)
 
         def tell_progress(packets: int) -> None:
             if report is not None:
                 report(captures.done, captures.size, packets)
 
-        try:
-            with _writing():  # captures that cannot be read are told, not raised
-                told = explainer.explain(captures, tell, tell_progress)
-        except KeyboardInterrupt:
-            return INTERRUPTED
-    if not told:
-        _tell("there is no such packet in the captures")
+        with _writing():  # captures that cannot be read are told, not raised
+            try:
+                explainer.explain(captures, tell, tell_progress)
+            except KeyboardInterrupt:
+                interrupted = True
+            transcript.end()
+            if source and explainer.tally.packets:
+                print("\n" + summary(source, judge, explainer.tally, others))
     if judge.problem:
         _tell(judge.problem)
-    return DAMAGED if captures.bad or judge.problem else 0
+    if interrupted:
+        _tell(f"interrupted; this is known after {explainer.read:,} packets")
+        return INTERRUPTED
+    if unknown := not explainer.tally.packets:
+        who = f"from {source}" if source else f"number {arguments.packet:,}"
+        _tell(f"none of the {explainer.read:,} packets in these captures is {who}")
+    return (UNKNOWN if unknown else 0) | (DAMAGED if captures.bad or judge.problem else 0)
+
+
+def _other_jails(configuration: Configuration, name: str) -> list[Judge]:
+    """Judges of pflog's other jails, of which a source's packets alone decide."""
+    from .judging.jails import ConfigurationError
+    from .judging.judge import Judge
+    from .judging.options import is_pflog
+
+    judges = []
+    for jail in configuration.jails():
+        if jail.name != name and is_pflog(jail.backend):
+            try:
+                judges.append(Judge(configuration.load(jail.name, {}), lines=False))
+            except ConfigurationError as error:
+                _tell(f"{error}; it is left out")
+    return [judge for judge in judges if not judge.needs_all]
 
 
 def _address(text: Optional[str]) -> Optional[bytes]:

@@ -32,7 +32,7 @@ from ..savefile import Decoder, Record
 from .compressed import MAGICS as PACKED_MAGICS
 from .compressed import decompressed
 
-__all__ = ["Batch", "Captures", "is_capture", "is_stream", "sizes"]
+__all__ = ["Batch", "Captures", "Contents", "is_capture", "is_stream", "sizes"]
 
 STDIN = "-"
 
@@ -84,6 +84,20 @@ class Batch(NamedTuple):
     records: list[Record]
 
 
+class Contents(NamedTuple):
+    """What was read of a capture so far.
+
+    packets: how many.  begin, end: times of the first and last of them in the file, seconds
+    since the epoch, 0.0 where there is none.  problem: why it was skipped, or the rest of it.
+    """
+
+    name: str
+    packets: int
+    begin: float
+    end: float
+    problem: str
+
+
 Tell = Callable[[str], None]
 
 
@@ -131,6 +145,7 @@ class Captures:
         self.size = 0
         self._tell = tell
         self._waiting: list[_Capture] = []
+        self._all: list[_Capture] = []
         names = list(dict.fromkeys(names))
         allow_files(len(names))
         if limits is None:
@@ -141,10 +156,19 @@ class Captures:
                 tell(f"{name}: is the same file as {other}, and read once")
                 continue
             capture = _Capture(name, limits.get(name, 0))
+            self._all.append(capture)
             if self._try(capture, capture.peek):
                 self._waiting.append(capture)
                 self.size += capture.size
         self._waiting.sort(key=lambda capture: capture.first, reverse=True)
+
+    @property
+    def contents(self) -> list[Contents]:
+        """What was read of each file so far, in the order in which they were named."""
+        return [
+            Contents(each.name, each.packets, each.begin, each.end, each.problem)
+            for each in self._all
+        ]
 
     def __iter__(self) -> Iterator[Batch]:
         """All packets; can be asked for once."""
@@ -180,6 +204,7 @@ class Captures:
             reason = error.reason if isinstance(error, PflogError) else None
             reason = reason or getattr(error, "strerror", None) or str(error)
             self.bad += 1
+            capture.problem = reason
             what = "the rest of it is skipped" if capture.was_read else "skipped"
             self._tell(f"{capture.name}: {reason}; {what}")
             more = False
@@ -193,6 +218,7 @@ class _Capture:
 
     first: when its first packet came, (seconds, microseconds).
     records: what was decoded and not taken yet.
+    packets, begin, end, problem: see Contents.
     position, size: bytes read, and in all, as they are on the disk; 0 of a stream.
     size is also up to where a file that grows is read.
     """
@@ -201,6 +227,9 @@ class _Capture:
         self.name = "standard input" if name == STDIN else name
         self.first = (0, 0)
         self.records: list[Record] = []
+        self.packets = 0
+        self.begin = self.end = 0.0
+        self.problem = ""
         self.size = size
         self.position = 0
         self.was_read = False
@@ -271,15 +300,16 @@ class _Capture:
     def take(self, limit: Optional[tuple[int, int]]) -> list[Record]:
         """The records up to ``limit``, another file's next time: at least one."""
         records = self.records
-        if limit is None or records[-1][:2] <= limit:
-            self.records = []
-            return records
-        count = next(
-            (index for index, record in enumerate(records) if record[:2] > limit), len(records)
-        )
-        count = max(1, count)
-        self.records = records[count:]
-        return records[:count]
+        count = len(records)
+        if limit is not None and records[-1][:2] > limit:
+            count = next((index for index, each in enumerate(records) if each[:2] > limit), count)
+            count = max(1, count)
+        taken, self.records = records[:count], records[count:]
+        if not self.packets:
+            self.begin = taken[0][0] + taken[0][1] / 1e6
+        self.end = taken[-1][0] + taken[-1][1] / 1e6
+        self.packets += count
+        return taken
 
     def close(self) -> None:
         for file in (self._file, self._raw):

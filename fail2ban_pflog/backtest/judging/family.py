@@ -87,7 +87,7 @@ def families(
     for key, members in alike.items():
         never = {**members[0][0], "maxretry": str(NEVER)}
         if len(members) > 1 and configuration.but_maxretry(name, never) == key:
-            lead = Judge(configuration.load(name, never), ports=False, lines=False)
+            lead = Judge(configuration.load(name, never), evidence=False, lines=False)
             fed.append(Family(lead, [judge for _, judge in members]))
         else:
             fed += [judge for _, judge in members]

@@ -17,7 +17,7 @@ import socket
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 from weakref import WeakKeyDictionary
@@ -32,12 +32,16 @@ from fail2ban.server.mytime import MyTime
 from fail2ban.server.observer import Observers, ObserverThread
 from fail2ban.server.server import Server
 from fail2ban.server.ticket import BanTicket, FailTicket
+from fail2ban.version import version as FAIL2BAN  # noqa: N812 -- a constant
 
 from ...backend import FilterPflog, register
 from ...distinct import Distinct, Verdict
 from ...lines import Item
+from ...options import Options, short
+from .options import BACKEND_OPTIONS, is_pflog, of_backend, unknown, with_options
 
 __all__ = [
+    "FAIL2BAN",
     "BanTicket",
     "Configuration",
     "ConfigurationError",
@@ -49,6 +53,7 @@ __all__ = [
     "logged_errors",
     "now",
     "observer",
+    "options_in_force",
     "quiet",
     "seconds",
     "set_time",
@@ -132,7 +137,7 @@ def find_configuration() -> Path:
     Raises ConfigurationError where there is neither.
     """
     packaged = (
-        Path(__file__).resolve().parents[2] / "config",
+        Path(__file__).resolve().parents[3] / "config",
         Path(sysconfig.get_path("data")) / "share" / "fail2ban-pflog" / "config",
         Path(sys.prefix) / "etc" / "fail2ban",
     )
@@ -222,25 +227,10 @@ class Configuration:
             raise ConfigurationError(
                 f"there is no jail {name} in {self.folder}; there are {', '.join(names) or 'none'}"
             )
-        # Each time anew: a reader keeps what was merged into it.
-        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
-        reader.read()
-        changes = {"action": "", "enabled": "true", **settings}
-        known = {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
-        if unknown := sorted(set(settings) - known):
-            raise ConfigurationError(
-                f"jail {name} has no option {unknown[0]}; it has {', '.join(sorted(known))}"
-            )
-        for option, value in settings.items():
-            if JailReader._configOpts.get(option, "?")[0] == "bool" and not is_bool(value):
-                raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
-        reader.merge_section(name, changes)
-        try:
-            reads_text = not is_pflog(str(reader.get(name, "backend")))
-            if reads_text:
-                reader.merge_section(name, {"backend": ANY_BACKEND})
-        except configparser.Error as error:
-            raise ConfigurationError(f"jail {name}: {error}") from None
+        reader = self._merged(name, settings)
+        reads_text = not is_pflog(str(reader.get(name, "backend")))
+        if reads_text:
+            reader.merge_section(name, {"backend": ANY_BACKEND})
         with logged_errors(settings) as errors:
             try:
                 reader.getOptions()
@@ -251,6 +241,75 @@ class Configuration:
         if errors:
             raise ConfigurationError(f"jail {name}: {'; '.join(errors)}")
         return commands, reads_text
+
+    def in_jail_local(self, name: str, settings: Mapping[str, str]) -> dict[str, str]:
+        """Settings as jail.local has them: what is the backend's alone stands in ``backend``.
+
+        Raises ConfigurationError.
+        """
+        known = self._options(name)
+        plain = {option: value for option, value in settings.items() if option in known}
+        by_plain = str(self._read(name, plain).get(name, "backend"))
+        backend = str(self._merged(name, settings).get(name, "backend"))
+        return plain if backend == by_plain else {**plain, "backend": backend.replace("%", "%%")}
+
+    def own(self, name: str, settings: Mapping[str, str], options: Iterable[str]) -> dict[str, str]:
+        """What the jail says of options by itself, or by ``settings``; those that it has.
+
+        Raises ConfigurationError.
+        """
+        reader = self._merged(name, settings)
+        backend = str(reader.get(name, "backend"))
+        found = of_backend(backend) if is_pflog(backend) else {}
+        for option in self._options(name).intersection(options):
+            with suppress(configparser.Error):
+                found[option] = str(reader.get(name, option))
+        return {option: found[option] for option in options if option in found}
+
+    def _options(self, name: str) -> set[str]:
+        """The names of a jail's own options."""
+        return {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
+
+    def _merged(self, name: str, settings: Mapping[str, str]) -> Any:
+        """A reader of a jail with its options replaced by ``settings``, its backend's as well.
+
+        Raises ConfigurationError.
+        """
+        known = self._options(name)
+        if strange := sorted(set(settings) - known - BACKEND_OPTIONS):
+            raise ConfigurationError(unknown(name, strange[0], known))
+        for option, value in settings.items():
+            if JailReader._configOpts.get(option, "?")[0] == "bool" and not is_bool(value):
+                raise ConfigurationError(f"jail {name}: {option}={value}: must be true or false")
+        reader = self._read(
+            name, {option: value for option, value in settings.items() if option in known}
+        )
+        try:
+            of_its_backend = {
+                option: str(reader.get(name, option)) if option in known else settings[option]
+                for option in BACKEND_OPTIONS.intersection(settings)
+            }
+            backend = str(reader.get(name, "backend"))
+            if of_its_backend and is_pflog(backend):
+                changed = with_options(backend, of_its_backend)
+                if changed != backend:
+                    reader.merge_section(name, {"backend": changed.replace("%", "%%")})
+        except (configparser.Error, ValueError) as error:
+            raise ConfigurationError(f"jail {name}: {error}") from None
+        if (lost := sorted(set(of_its_backend) - known)) and not is_pflog(backend):
+            raise ConfigurationError(
+                f"jail {name}: {lost[0]} is an option of backend = pflog[...], and this jail has "
+                f"backend = {backend}"
+            )
+        return reader
+
+    def _read(self, name: str, options: Mapping[str, str]) -> Any:
+        """A reader of a jail with its own options replaced."""
+        # Each time anew: a reader keeps what was merged into it.
+        reader = JailReader(name, force_enable=True, basedir=str(self.folder))
+        reader.read()
+        reader.merge_section(name, {"action": "", "enabled": "true", **options})
+        return reader
 
     def _get(self, name: str, option: str) -> str:
         try:
@@ -337,11 +396,6 @@ def quiet() -> None:
     logger.propagate = False
 
 
-def is_pflog(backend: str) -> bool:
-    """Whether a jail's option ``backend`` asks for pflog."""
-    return backend.partition("[")[0].strip().lower() == "pflog"
-
-
 def is_bool(text: str) -> bool:
     """Whether a text says yes or no; fail2ban takes every other for no."""
     return text.lower() in ("1", "on", "true", "yes", "0", "off", "false", "no")
@@ -415,6 +469,39 @@ def filter_of(jail: Any) -> FilterPflog:
     """The jail's filter."""
     filter_: FilterPflog = jail.filter
     return filter_
+
+
+def options_in_force(jail: Any) -> list[tuple[str, str]]:
+    """The options of a jail on which verdicts depend, with their values."""
+    filter_ = filter_of(jail)
+    backend = filter_.options
+    ban_time = jail.actions.getBanTime()
+    found = [
+        ("maxretry", str(filter_.getMaxRetry())),
+        ("findtime", short(filter_.getFindTime())),
+        ("bantime", "for ever" if ban_time < 0 else short(ban_time)),
+    ]
+    if isinstance(filter_.lines.distinct, EveryPacket):
+        found.append(("backend", "not pflog: each packet is read as a line"))
+    else:
+        words = [
+            f"{name}={value}"
+            for name, value, default in zip(backend._fields, backend, Options())
+            if value != default or name in ("distinct", "mode")
+        ]
+        found.append(("backend", f"pflog[{', '.join(words)}]"))
+    found.append(("ignoreip", " ".join(map(str, filter_.getIgnoreIP())) or "none"))
+    found.append(("ignoreself", "yes" if filter_.ignoreSelf else "no"))
+    if filter_.ignoreCommand:
+        found.append(("ignorecommand", str(filter_.ignoreCommand)))
+    if jail.getBanTimeExtra("increment"):
+        extras = ("increment", "factor", "multipliers", "maxtime")
+        found += [
+            (f"bantime.{name}", str(value))
+            for name in extras
+            if (value := jail.getBanTimeExtra(name)) is not None
+        ]
+    return found
 
 
 def ban_manager(jail: Any) -> Any:

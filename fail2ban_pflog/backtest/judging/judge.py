@@ -23,16 +23,15 @@ from __future__ import annotations
 import math
 import socket
 import sys
-from array import array
 from collections import OrderedDict
-from collections.abc import Sequence
 from typing import Any, Callable, NamedTuple, Optional
 
 from ...blame import begins_with_address
 from ...errors import PflogError
 from ...lines import EARLIEST
-from ...packet import NONE, Packet
+from ...packet import Packet
 from ...savefile import Record
+from .evidence import NOTHING, Counted, Evidence
 from .jails import (
     BanTicket,
     EveryPacket,
@@ -48,10 +47,7 @@ from .jails import (
 __all__ = ["Ban", "Close", "Judge"]
 
 MAX_TRACKED = 65_536
-"""Sources whose ports and highest count are kept; those unseen for longest go first."""
-
-MAX_PORTS = 1024
-"""Different ports told of one ban; a jail counts far fewer."""
+"""Sources whose packets and highest count are kept; those unseen for longest go first."""
 
 CLEAN_EVERY = 5.0
 """Seconds after which a server cleans its failure counters up."""
@@ -73,19 +69,19 @@ class Ban:
     time: when it began, end: when it ends (infinity: never), seconds since the epoch.
     first: when fail2ban began to count the source; failures: how many it counted.
     packets: how many packets came before the one that completes it, from all sources.
-    ports: the destination ports that were counted, at most MAX_PORTS.
+    evidence: the packets that were counted within findtime.
     lines: the last matched lines, as many as the jail's maxmatches.
     prevented: how many packets would not have been logged, so far.
     """
 
     __slots__ = (
         "end",
+        "evidence",
         "failures",
         "first",
         "lines",
         "number",
         "packets",
-        "ports",
         "prevented",
         "source",
         "time",
@@ -99,28 +95,33 @@ class Ban:
         self.first = time
         self.failures = 0
         self.packets = 0
-        self.ports: Sequence[int] = ()
+        self.evidence: Evidence = NOTHING
         self.lines: list[str] = []
         self.prevented = 0
 
 
 class Close(NamedTuple):
-    """A source that was never banned, the highest count that it reached, and its ports."""
+    """A source that was never banned, the highest count that it reached, and for what."""
 
     source: str
     reached: int
-    ports: list[int]
+    evidence: Evidence
+
+
+_NOT_COUNTED = Counted(0)
+"""Of judges that keep no evidence; nothing is added to it."""
 
 
 class _Tracked:
     """What is kept of a source beside fail2ban's counters."""
 
-    __slots__ = ("bans", "count", "first", "last", "ports")
+    __slots__ = ("bans", "best", "count", "counted", "first", "last")
 
-    def __init__(self, first: float) -> None:
+    def __init__(self, first: float, counted: Counted) -> None:
         self.first = self.last = first
-        self.ports: dict[int, None] = {}
-        self.count = 0
+        self.counted = counted
+        self.count = 0.0  # fail2ban's count is no whole one where a source returns
+        self.best = NOTHING  # what made the highest count
         self.bans = 0
 
 
@@ -128,7 +129,7 @@ class Judge:
     """Feeds a jail.
 
     jail: from ``Configuration.load``.
-    ports, lines: whether bans are to hold these.
+    evidence, lines: whether bans are to hold these.
 
     maxretry: the jail's.  lead: itself, see ``run.Feed``.
     prevented: how many packets would not have been logged.
@@ -136,7 +137,7 @@ class Judge:
     on_failure: called with each failure's ticket and the count that it made.
     """
 
-    def __init__(self, jail: Any, ports: bool = True, lines: bool = True) -> None:
+    def __init__(self, jail: Any, evidence: bool = True, lines: bool = True) -> None:
         self.jail = jail
         self.lead = self
         self.filter = filter_of(jail)
@@ -148,7 +149,8 @@ class Judge:
         self._errors = 0
         self._first_error = ""
         self.on_failure: Optional[Callable[[Any, int], None]] = None
-        self._ports = ports
+        self._keeps_evidence = evidence
+        self._half = max(2, self.maxretry / 2)
         if not lines:
             self.filter.failManager.maxMatches = 0
         self.distinct = self.filter.lines.distinct
@@ -219,14 +221,18 @@ class Judge:
     @property
     def close(self) -> list[Close]:
         """The sources that came to half of maxretry, but to no ban; the closest first."""
-        half = max(2, self.maxretry / 2)
         found = [
-            Close(source, tracked.count, sorted(tracked.ports))
+            Close(source, int(tracked.count), tracked.best)
             for source, tracked in self._tracked.items()
-            if not tracked.bans and tracked.count >= half
+            if not tracked.bans and tracked.count >= self._half
         ]
         found.sort(key=lambda close: -close.reached)
         return found
+
+    def highest(self, source: str) -> float:
+        """What a source, as fail2ban names it, was counted to at most."""
+        tracked = self._tracked.get(source)
+        return tracked.count if tracked is not None else 0.0
 
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
@@ -263,24 +269,33 @@ class Judge:
         if tracked is None:
             if len(self._tracked) >= MAX_TRACKED:
                 self._tracked.popitem(last=False)
-            tracked = self._tracked[source] = _Tracked(time)
+            tracked = self._tracked[source] = _Tracked(time, self._new_count())
         else:
             self._tracked.move_to_end(source)
             if tracked.last <= time - time % CLEAN_EVERY - self.filter.getFindTime():
                 self.filter.failManager.delFailure(ticket.getID())
         attempts: int = self._add_failure(ticket, count, observed)
         tracked.last = max(tracked.last, time)
-        tracked.count = max(tracked.count, attempts)
         if not observed:
             if attempts == 1:  # fail2ban has forgotten what came before
-                tracked.first, tracked.ports = time, {}
-            if self._ports and self._packet is not None and len(tracked.ports) < MAX_PORTS:
-                port = self._packet.dport
-                if port != NONE:
-                    tracked.ports[port] = None
+                tracked.first, tracked.counted = time, self._new_count()
+            if self._keeps_evidence and self._packet is not None:
+                tracked.counted.add(time, self._packet)
+        if attempts > tracked.count:
+            tracked.count = attempts
+            if attempts >= self._half and self._keeps_evidence:
+                tracked.best = self._evidence(tracked, time)
         if self.on_failure is not None:
             self.on_failure(ticket, attempts)
         return attempts
+
+    def _new_count(self) -> Counted:
+        """What is kept of a source of which fail2ban begins to count."""
+        return Counted(self.maxretry) if self._keeps_evidence else _NOT_COUNTED
+
+    def _evidence(self, tracked: _Tracked, time: float) -> Evidence:
+        """What fail2ban counts of a source by then."""
+        return tracked.counted.since(time - float(self.filter.getFindTime()))
 
     def _failed(self, *_: Any) -> None:
         """Note that a line could not be judged; fail2ban would sleep and go on, too."""
@@ -291,7 +306,7 @@ class Judge:
         """Ban a source for what ``other`` counted of it, ``ticket`` being the last of that."""
         source = str(ticket.getID())
         theirs = other._tracked[source]
-        self._tracked[source] = _Tracked(theirs.first)
+        self._tracked[source] = _Tracked(theirs.first, self._new_count())
         if len(self._tracked) > MAX_TRACKED:
             self._tracked.popitem(last=False)
         self._number = other._number
@@ -315,12 +330,12 @@ class Judge:
         if self._observer is not None:
             self._observer.banFound(ticket, self.jail, ban_time)
         source = str(ticket.getID())
-        tracked = self._tracked.get(source) or _Tracked(ticket.getTime())
+        tracked = self._tracked.get(source) or _Tracked(ticket.getTime(), self._new_count())
         tracked.bans += 1
         end = end_of_ban(ticket, self.jail)
         ban = Ban(source, tracked.bans, ticket.getTime(), math.inf if end is None else end)
-        ban.first, ban.ports = tracked.first, array("H", sorted(tracked.ports))
-        tracked.ports = {}
+        ban.first, ban.evidence = tracked.first, self._evidence(tracked, ban.time)
+        tracked.counted = self._new_count()
         ban.failures, ban.packets = ticket.getAttempt(), self._number - 1
         ban.lines = ticket.getMatches() or []
         self.bans.append(ban)

@@ -18,8 +18,9 @@ from ...errors import PflogError
 from ...packet import Packet
 from ...savefile import Record
 from ...sources.captures import Batch, Captures
-from .jails import ConfigurationError, logged_errors, set_time
+from .jails import ConfigurationError, logged_errors, options_in_force, set_time
 from .judge import Ban, Close, Judge
+from .profile import Profiles
 from .share import share
 from .survey import Census, Survey
 
@@ -57,6 +58,10 @@ class Trust:
                     raise ConfigurationError(f"--trust {word}, line {number}: {error}") from None
         return networks
 
+    def __bool__(self) -> bool:
+        """Whether anybody is trusted."""
+        return bool(self._networks)
+
     def __contains__(self, source: str) -> bool:
         try:
             network = ip_network(source)
@@ -75,7 +80,7 @@ class Result(NamedTuple):
     packets: how many were read.  prevented, bans: see ``Judge``.  sources: how many there
     were, see ``Census``.  begin, end: times of the first and last packet, 0.0 where none.
     close: the sources that came close.  trusted: the banned ones that are trusted.
-    survey: where it was asked for.
+    survey: where it was asked for.  options: of the jail, as it was run.
     """
 
     jail: str
@@ -91,6 +96,7 @@ class Result(NamedTuple):
     close: list[Close]
     trusted: list[str]
     survey: Optional[Survey] = None
+    options: Sequence[tuple[str, str]] = ()
 
     @property
     def banned(self) -> list[str]:
@@ -124,7 +130,8 @@ class Run:
     """One pass over captures, by one or several judges.
 
     feeds: what feeds the judges, where they do not do it themselves.
-    survey: whether to gather what the plots need.
+    survey: whether to gather what the pictures need.
+    profiles: what sources do by themselves; it is told of each packet.
     packets: how many were read so far.
     """
 
@@ -133,11 +140,13 @@ class Run:
         judges: Sequence[Judge],
         feeds: Optional[Sequence[Feed]] = None,
         survey: bool = False,
+        profiles: Optional[Profiles] = None,
     ) -> None:
         self.judges = judges
+        self._profiles = profiles
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
-        self._surveys = [Survey(judge.distinct.mode) if survey else None for judge in judges]
+        self._surveys = [Survey(judge.filter.options) if survey else None for judge in judges]
         self._census = Census()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0
@@ -166,7 +175,7 @@ class Run:
         count, decode = self._census.add, self._formatters[byteorder].decode
         number = self.packets
         lowest, end = math.inf, self._end
-        surveyed = self._surveys[0] is not None
+        surveyed, profiles = self._surveys[0] is not None, self._profiles
         try:
             for record in records:
                 number += 1
@@ -180,6 +189,8 @@ class Run:
                 with contextlib.suppress(PflogError):
                     packet = decode(record[2])
                     source = packet.source
+                    if profiles is not None:
+                        profiles.packet(time, record[2], packet)
                 count(source)
                 set_time(time)
                 prevented = [
@@ -241,4 +252,5 @@ class Run:
             close=judge.close,
             trusted=[source for source in banned if source in trust],
             survey=survey,
+            options=options_in_force(judge.jail),
         )

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+from ...sources.captures import Contents
 from .jails import ConfigurationError
+from .profile import Profile
 
 __all__ = ["Judged", "Outcome", "Sweep", "combinations"]
 
@@ -38,11 +40,13 @@ class Outcome(NamedTuple):
     """What one setting came to.
 
     bans: how many; prevented: packets; share: of all packets.
+    mode: the backend's.
     delays: banned source -> seconds from when it was first counted to its first ban.
     trusted: the banned sources that are trusted.
     """
 
     settings: dict[str, str]
+    mode: str
     bans: int
     prevented: int
     share: float
@@ -55,12 +59,15 @@ class Judged(NamedTuple):
 
     bad: how many captures were damaged or skipped.  problems: what went wrong in fail2ban.
     interrupted: whether the outcomes are those of a part of the packets.
+    captures: what was read of each.  profiles: source -> what it does by itself.
     """
 
     outcomes: list[Outcome]
     bad: int
     problems: list[str]
     interrupted: bool
+    captures: list[Contents]
+    profiles: dict[str, Profile]
 
 
 def combinations(words: Sequence[str]) -> list[dict[str, str]]:

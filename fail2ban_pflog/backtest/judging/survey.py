@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is counted beside the verdicts, in bounded memory: sources, time lines, ports."""
+"""What is counted beside the verdicts, in bounded memory: sources; and for pictures packets
+over time, and who asked for what (``dots``)."""
 
 from __future__ import annotations
 
+import itertools
 import math
+from datetime import datetime
 from hashlib import blake2b
-from ipaddress import ip_address
+from typing import Optional
 
-from ...packet import NONE, Packet
-from ...scan import MODES, reason
+from ...distinct import Distinct
+from ...options import Options
+from ...packet import Packet
+from ...scan import MODES, OTHER_DIRECTION
+from .dots import Dots
 
 __all__ = ["MAX_TOLD_APART", "Census", "Survey", "Timeline"]
 
@@ -16,13 +22,16 @@ MAX_TOLD_APART = 65_536
 """Different sources counted exactly, some 7 MB; how many more there were is estimated."""
 
 MAX_BINS = 512
-"""Bars of a time line; when there are more, two become one."""
+"""Bars of a time line that are kept; when there are more, they are put together."""
 
-MAX_SURVEYED = 65_536
-"""Sources whose ports are counted for the plots."""
+WIDTHS = (1, 10, 60, 600, 3600, 86_400, 864_000, 8_640_000, 86_400_000)
+"""Seconds of a bar: what people count in, each a multiple of the one before."""
 
-MAX_PORTS = 1024
-"""Different ports counted of one source for the plots."""
+STRAY_SHARE = 0.001
+STRAY_GAP = 30 * 86_400
+STRAY_STRETCH = 10
+"""So few packets, so many seconds before or after all others, are of a clock that was wrong where
+they stretch a time line to so many times its length."""
 
 _BITS = 1 << 20
 
@@ -58,63 +67,117 @@ class Census:
 
 
 class Timeline:
-    """How much of something happened when, in at most MAX_BINS bars of equal width.
+    """How many packets came when, in at most MAX_BINS bars of equal width.
 
-    width: seconds, doubled as often as needed.
-    bins: number of a bar (its begin divided by width) -> count.
+    width: seconds of a bar, of WIDTHS.
+    offset: seconds by which the local time of the first packet was ahead of UTC.  Bars begin
+    when that clock shows a multiple of their width.
+    bins: number of a bar -> [logged, prevented].
     """
 
-    def __init__(self, width: float = 1.0) -> None:
+    def __init__(self) -> None:
+        self.width = WIDTHS[0]
+        self.offset: Optional[float] = None
+        self.bins: dict[int, list[int]] = {}
+
+    def add(self, time: float, prevented: bool = False) -> None:
+        """Count a packet of ``time``, seconds since the epoch."""
+        if self.offset is None:
+            ahead = datetime.fromtimestamp(time).astimezone().utcoffset()
+            self.offset = ahead.total_seconds() if ahead else 0.0
+        number = int((time + self.offset) // self.width)
+        counts = self.bins.get(number)
+        if counts is None:
+            counts = self.bins[number] = [0, 0]
+            if len(self.bins) > MAX_BINS and self.width < WIDTHS[-1]:
+                counts[prevented] += 1
+                self._widen()
+                return
+        counts[prevented] += 1
+
+    def _widen(self) -> None:
+        width = WIDTHS[WIDTHS.index(self.width) + 1]
+        self.bins = self._folded(width)
         self.width = width
-        self.bins: dict[int, int] = {}
 
-    def add(self, time: float, count: int = 1) -> None:
-        """Count what happened at ``time``, seconds since the epoch."""
-        number = int(time // self.width)
-        bins = self.bins
-        bins[number] = bins.get(number, 0) + count
-        while len(self.bins) > MAX_BINS:
-            self.bins = self.folded(2 * self.width)
-            self.width *= 2
-
-    def folded(self, width: float) -> dict[int, int]:
-        """The bars at a greater width, a power of two times this one."""
-        times = round(width / self.width)
-        folded: dict[int, int] = {}
-        for number, count in self.bins.items():
-            folded[number // times] = folded.get(number // times, 0) + count
+    def _folded(self, width: int) -> dict[int, list[int]]:
+        folded: dict[int, list[int]] = {}
+        for number, (logged, prevented) in self.bins.items():
+            counts = folded.setdefault(number * self.width // width, [0, 0])
+            counts[0] += logged
+            counts[1] += prevented
         return folded
+
+    def bars(self, most: int) -> tuple[int, list[tuple[float, int, int]], int]:
+        """As a picture has them: at most ``most`` bars, without gaps.
+
+        Returns seconds of a bar; for each its begin since the epoch, packets logged and
+        prevented; and how many packets of a clock that was wrong lie outside of them.
+        """
+        bins, outside = self._plausible()
+        if not bins:
+            return self.width, [], 0
+        widths = WIDTHS[WIDTHS.index(self.width) :]
+        span = (bins[-1] - bins[0] + 1) * self.width
+        width = next((each for each in widths if span / each <= most), widths[-1])
+        inside = set(bins)
+        part = Timeline()
+        part.width = self.width
+        part.bins = {number: self.bins[number] for number in inside}
+        folded = part._folded(width)
+        offset = self.offset or 0.0
+        bars = [
+            (number * width - offset, *folded.get(number, (0, 0)))
+            for number in range(min(folded), max(folded) + 1)
+        ]
+        return width, bars, outside
+
+    def _plausible(self) -> tuple[list[int], int]:
+        """Numbers of the bins in order, and how many packets those that were left out held."""
+        numbers = sorted(self.bins)
+        counts = [sum(self.bins[number]) for number in numbers]
+        allowed = sum(counts) * STRAY_SHARE
+        before = list(itertools.accumulate(counts, initial=0))
+        first, last = 0, len(numbers)
+        for at in range(1, len(numbers)):
+            if (numbers[at] - numbers[at - 1]) * self.width < STRAY_GAP:
+                continue
+            if before[at] <= allowed:
+                first = at
+            elif before[-1] - before[at] <= allowed:
+                last = min(last, at)
+        inside = numbers[first:last]
+        if not inside or numbers[-1] - numbers[0] < STRAY_STRETCH * (inside[-1] - inside[0] + 1):
+            return numbers, 0
+        return inside, sum(counts) - (before[last] - before[first])
 
 
 class Survey:
-    """What the plots need beside the bans: time lines, and how many ports who asked for.
+    """What the pictures need beside the bans.
 
-    mode: the filter's, only packets that it counts tell ports.
-    packets, prevented: time lines.  ports: source -> different ports, for as many
-    sources as MAX_SURVEYED, counted with no regard to bans.
+    options: of the jail's backend.  Packets are judged by them once more here, for what a ban
+    prevents comes to no jail.
     """
 
-    def __init__(self, mode: str) -> None:
-        self._highest = MODES[mode]
-        self.packets = Timeline()
-        self.prevented = Timeline()
-        self._ports: dict[bytes, set[int]] = {}
+    def __init__(self, options: Options) -> None:
+        self.timeline = Timeline()
+        self.dots = Dots()
+        self._distinct: Distinct[None] = Distinct(
+            options.distinct, options.mode, direction=options.direction, prefix6=options.prefix6
+        )
+        self._highest = MODES[options.mode]
+        self._packets = 0
 
     def packet(self, time: float, frame: bytes, packet: Packet, prevented: bool) -> None:
-        """Take one packet."""
-        (self.prevented if prevented else self.packets).add(time)
-        if packet.dport == NONE or reason(packet, frame).rank > self._highest:
+        """Take one packet; prevented: by a ban."""
+        self._packets += 1
+        self.timeline.add(time, prevented)
+        source, distinct = packet.source, self._distinct
+        whom = source[: distinct.prefix6_bytes] if packet.head.version == 6 else source
+        found = distinct.why(time, whom, packet, frame)
+        if not source or found is OTHER_DIRECTION:
             return
-        source = packet.source
-        ports = self._ports.get(source)
-        if ports is None:
-            if len(self._ports) >= MAX_SURVEYED:
-                return
-            ports = self._ports[source] = set()
-        if len(ports) < MAX_PORTS:
-            ports.add(packet.dport)
-
-    @property
-    def ports(self) -> dict[str, int]:
-        """Source -> how many different ports it asked for."""
-        return {str(ip_address(source)): len(ports) for source, ports in self._ports.items()}
+        seen = self.dots.add(time, source, packet.dport, prevented)
+        if found.rank <= self._highest:
+            every = distinct.what == "none"
+            self.dots.target(seen, self._packets if every else distinct.target(packet, found))

@@ -21,6 +21,7 @@ from ...sources.captures import Captures, is_stream, sizes
 from .family import families
 from .jails import Configuration, ConfigurationError, quiet
 from .judge import Judge
+from .profile import Profiles
 from .run import Result, Run, Trust
 from .settings import Judged, Outcome, Sweep
 
@@ -33,15 +34,21 @@ LOOK_EVERY = 0.2
 """Seconds after which Ctrl-C is noticed at the latest."""
 
 
-def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judged:
-    """Judge all settings."""
+def _judge(
+    sweep: Sweep, tell: Callable[[str], None], report: Progress, is_first: bool = True
+) -> Judged:
+    """Judge all settings.
+
+    is_first: whether to tell what all of the processes would only tell again.
+    """
     configuration = Configuration(sweep.config)
     judges = [
-        Judge(configuration.load(sweep.jail, each), ports=False, lines=False)
+        Judge(configuration.load(sweep.jail, each), evidence=False, lines=False)
         for each in sweep.settings
     ]
     feeds = families(configuration, sweep.jail, sweep.settings, judges)
-    run = Run(judges, feeds)
+    profiles = Profiles() if is_first else None
+    run = Run(judges, feeds, profiles=profiles)
     captures = Captures(sweep.captures, tell, sweep.sizes)
     interrupted = False
     try:
@@ -49,16 +56,26 @@ def _judge(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Judge
     except KeyboardInterrupt:
         interrupted = True
     results = run.results(Trust(sweep.trust))
-    outcomes = [_outcome(each, result) for each, result in zip(sweep.settings, results)]
-    return Judged(outcomes, captures.bad, run.problems, interrupted)
+    outcomes = [
+        _outcome(each, judge.distinct.mode, result)
+        for each, judge, result in zip(sweep.settings, judges, results)
+    ]
+    told = profiles.all() if profiles else {}
+    return Judged(outcomes, captures.bad, run.problems, interrupted, captures.contents, told)
 
 
-def _outcome(settings: dict[str, str], result: Result) -> Outcome:
+def _outcome(settings: dict[str, str], mode: str, result: Result) -> Outcome:
     delays: dict[str, float] = {}
     for ban in result.bans:
         delays.setdefault(ban.source, ban.time - ban.first)
     return Outcome(
-        settings, len(result.bans), result.prevented, result.share, delays, result.trusted
+        settings,
+        mode,
+        len(result.bans),
+        result.prevented,
+        result.share,
+        delays,
+        result.trusted,
     )
 
 
@@ -163,6 +180,8 @@ class _Workers:
             max(each.bad for each in judged),
             list(dict.fromkeys(problem for each in judged for problem in each.problems)),
             any(each.interrupted for each in judged),
+            judged[0].captures,
+            next((each.profiles for each in judged if each.profiles), {}),
         )
 
     @staticmethod
@@ -177,7 +196,7 @@ class _Workers:
 def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
     """One process: judge, and send what comes of it.
 
-    is_first: tells bad captures and progress; the others would only say the same.
+    is_first: tells bad captures, progress and profiles; the others would only say the same.
     stop: an event that asks for what is known so far.
     """
     parent = multiprocessing.parent_process()
@@ -196,7 +215,7 @@ def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
             pipe.send(("tell", message))
 
     try:
-        pipe.send(("done", _judge(sweep, tell, report)))
+        pipe.send(("done", _judge(sweep, tell, report, is_first)))
     except ConfigurationError as error:
         pipe.send(("error", str(error)))
     pipe.close()

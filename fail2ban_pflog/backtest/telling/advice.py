@@ -1,139 +1,245 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which of a sweep's settings is the best, and all of them as a table."""
+"""Which of a sweep's settings may be followed, and whom to look at before.
+
+Banned sources are of three kinds: those that plainly scan by the policy (``judging.profile``),
+those that are trusted, and all others, which are *doubtful*.  The mark goes to the setting
+that bans the most of those that plainly scan, then the fewest doubtful, then is nearest to
+what the jail says by itself.  Never to one that bans a trusted source, nor to mode ``any``,
+which counts what honest hosts send; nor, as long as nobody said whom not to hit, to one that
+bans a doubtful source.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import NamedTuple, Optional
 
+from ...options import seconds
+from ..judging.profile import Profile, networks, with_networks
+from ..judging.run import Trust
 from ..judging.settings import Outcome
-from .report import WIDTH, Document, Row, Table, duration
 
-__all__ = ["as_dicts", "as_table", "best", "document", "missed"]
+__all__ = ["Advice", "Doubtful", "in_words"]
 
-OTHER_COLUMNS = 48
-"""How wide the table is without the settings."""
+NEVER_MARKED = "any"
 
-
-def scanners(outcomes: Iterable[Outcome]) -> set[str]:
-    """Sources that any of the settings bans, but for those that are trusted."""
-    found: set[str] = set()
-    for outcome in outcomes:
-        found.update(outcome.delays)
-        found.difference_update(outcome.trusted)
-    return found
+MOST_NAMED = 3
+"""Trusted sources that the advice names; a table has more."""
 
 
-def missed(outcome: Outcome, wanted: set[str]) -> int:
-    """How many of the scanners the setting does not ban."""
-    return len(wanted.difference(outcome.delays))
+class Doubtful(NamedTuple):
+    """A banned source that does not plainly scan.
 
-
-def delay(outcome: Outcome, wanted: set[str]) -> float:
-    """The median delay of the first ban in seconds; a scanner that is missed waits for ever."""
-    delays = sorted(outcome.delays.get(source, math.inf) for source in wanted)
-    return delays[(len(delays) - 1) // 2] if delays else math.inf
-
-
-def best(outcomes: Sequence[Outcome]) -> list[int]:
-    """Indexes of the settings that ban no trusted source, at the least delay.
-
-    Among those as quick, the ones that miss the fewest scanners.
+    profile: what it does; None where it came but once, or too long ago to be remembered.
+    strictest: index of the setting that bans the fewest sources, and it among them.
+    by: how many settings ban it.
     """
-    wanted = scanners(outcomes)
-    rated = [
-        (delay(outcome, wanted), missed(outcome, wanted), index)
-        for index, outcome in enumerate(outcomes)
-        if not outcome.trusted and outcome.bans
-    ]
-    least = min(rated, default=None)
-    return [index for *rating, index in rated if least and tuple(rating) == least[:2]]
+
+    source: str
+    profile: Optional[Profile]
+    strictest: int
+    by: int
 
 
-def document(jail: str, common: dict[str, str], outcomes: Sequence[Outcome]) -> Document:
-    """The sweep as a table, and the jail to paste.
+class Advice:
+    """What follows from a sweep.
 
-    common: settings that all have in common, from ``--set``.
+    outcomes: of all settings.  profiles: source -> what it does.  trust: the trusted sources.
+    own: what the jail says by itself of the options that were swept.
+
+    scanners: those that plainly scan and are not trusted.
     """
-    wanted = scanners(outcomes)
-    marked = set(best(outcomes))
-    names = [name for name in (outcomes[0].settings if outcomes else {}) if name not in common]
-    settings = [[outcome.settings[name] for name in names] for outcome in outcomes]
-    width = sum(max(map(len, (name, *values))) + 2 for name, values in zip(names, zip(*settings)))
-    told_below = width > WIDTH - OTHER_COLUMNS
-    columns = [] if told_below else names
-    rows = []
-    for index, outcome in enumerate(outcomes):
-        cells = (
-            "*" if index in marked else "",
-            *(outcome.settings[name] for name in columns),
-            f"{outcome.bans:,}",
-            f"{len(outcome.trusted):,}",
-            f"{missed(outcome, wanted):,}",
-            "never" if math.isinf(wait_ := delay(outcome, wanted)) else duration(wait_),
-            f"{outcome.share:.1%}",
+
+    def __init__(
+        self,
+        outcomes: Sequence[Outcome],
+        profiles: Mapping[str, Profile],
+        trust: Trust,
+        own: Mapping[str, str],
+    ) -> None:
+        self.outcomes = outcomes
+        self._knows_trust = bool(trust)
+        self._own = own
+        banned = {source for outcome in outcomes for source in outcome.delays}
+        self._lengths = {name.partition("/")[2] for name in banned if "/" in name}
+        self._profiles = with_networks(profiles, self._lengths)
+        self.scanners = [
+            source for source, each in profiles.items() if each.plain and source not in trust
+        ]
+        self._found = [self._of_scanners(outcome) for outcome in outcomes]
+        self._doubtful = [self._doubtful_of(outcome) for outcome in outcomes]
+
+    # -- of each setting -----------------------------------------------------------------
+
+    def found(self, index: int) -> int:
+        """How many of the scanners a setting bans."""
+        return len(self._found[index])
+
+    def doubtful(self, index: int) -> int:
+        """How many doubtful sources it bans."""
+        return len(self._doubtful[index])
+
+    def delay(self, index: int) -> float:
+        """The median delay of the scanners' first bans in seconds; of a missed one for ever."""
+        found = self._found[index]
+        delays = sorted(found.get(source, math.inf) for source in self.scanners)
+        return delays[(len(delays) - 1) // 2] if delays else math.inf
+
+    def _of_scanners(self, outcome: Outcome) -> dict[str, float]:
+        """The scanners that a setting bans, by themselves or with their network -> the delay."""
+        delays = outcome.delays
+        found = {source: delays[source] for source in self.scanners if source in delays}
+        if self._lengths:
+            for source in self.scanners:
+                for network in networks(source, self._lengths):
+                    if network in delays:
+                        found.setdefault(source, delays[network])
+        return found
+
+    def _doubtful_of(self, outcome: Outcome) -> set[str]:
+        plain = {source for source in outcome.delays if self._is_plain(source)}
+        return set(outcome.delays) - plain - set(outcome.trusted)
+
+    def _is_plain(self, source: str) -> bool:
+        profile = self._profiles.get(source)
+        return profile is not None and profile.plain
+
+    # -- of all ------------------------------------------------------------------------------
+
+    @cached_property
+    def best(self) -> Optional[int]:
+        """Index of the setting that gets the mark, or None."""
+        allowed = [
+            index
+            for index, outcome in enumerate(self.outcomes)
+            if outcome.mode != NEVER_MARKED
+            and not outcome.trusted
+            and self._found[index]
+            and (self._knows_trust or not self._doubtful[index])
+        ]
+        return min(allowed, key=self._rating, default=None)
+
+    def _rating(self, index: int) -> tuple[int, int, float, int, int]:
+        outcome = self.outcomes[index]
+        return (
+            -self.found(index),
+            self.doubtful(index),
+            distance(outcome.settings, self._own),
+            len(outcome.delays),
+            index,
         )
-        told = "  ".join(f"{name}={outcome.settings[name]}" for name in names)
-        notes = (told,) if told_below else ()
-        rows.append(Row(cells, notes, bool(outcome.trusted)))
-    heads = ("", *(f"{name} " for name in columns), "Bans ", "Trusted ", "Missed ", "Delay ")
-    title = f"Jail {jail}: {len(rows):,} setting{'s' if len(rows) != 1 else ''}"
-    table = Table(title, (*heads, "Prevented "), rows)
-    parts: Document = [table, LEGEND]
-    if marked:
-        chosen = outcomes[min(marked)].settings
-        lines = [f"[{jail}]", "enabled = true"]
-        for name, value in chosen.items():
-            lines.append(f"{name} = " + "\n    ".join(value.splitlines()))
-        parts.append("For jail.local:\n\n" + "\n".join(lines))
-    else:
-        parts.append("No setting bans anybody without a trusted source among them.")
-    return parts
 
-
-def as_dicts(jail: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """The sweep as JSON has it; a delay of null is for ever."""
-    wanted = scanners(outcomes)
-    marked = set(best(outcomes))
-    return {
-        "jail": jail,
-        "settings": [
-            {
-                "settings": outcome.settings,
-                "best": index in marked,
-                "bans": outcome.bans,
-                "banned": list(outcome.delays),
-                "trusted": outcome.trusted,
-                "missed": missed(outcome, wanted),
-                "delay": None if math.isinf(late := delay(outcome, wanted)) else round(late, 6),
-                "prevented": outcome.prevented,
-                "prevented_share": round(outcome.share, 6),
-            }
-            for index, outcome in enumerate(outcomes)
-        ],
-    }
-
-
-def as_table(outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[Any]]]:
-    """The sweep as CSV has it: columns and rows, one per setting."""
-    numbers = ("bans", "trusted", "missed", "delay", "prevented", "prevented_share")
-    names = list(outcomes[0].settings) if outcomes else []
-    rows = []
-    for each in as_dicts("", outcomes)["settings"]:
-        values = {**each, "trusted": len(each["trusted"])}
-        rows.append(
-            [
-                *each["settings"].values(),
-                int(each["best"]),
-                *("" if values[name] is None else values[name] for name in numbers),
-            ]
+    @cached_property
+    def sentence(self) -> str:
+        """What to do, and why."""
+        if self.best is not None:
+            return self._why_this(self.best)
+        counted = [index for index, each in enumerate(self.outcomes) if each.mode != NEVER_MARKED]
+        if not counted:
+            return f"No setting is recommended: {ANY}."
+        if all(self.outcomes[index].trusted for index in counted):
+            return self._none_is_clean(counted)
+        if not self.scanners:
+            return (
+                "No setting is recommended: nobody here plainly scans, so this capture cannot "
+                "tell which setting finds scanners. Whoever these settings ban may be honest."
+            )
+        if not any(self._found):
+            return (
+                f"No setting is recommended: none bans any of the {len(self.scanners):,} sources "
+                "that plainly scan."
+            )
+        return (
+            "No setting is recommended: each bans sources that may be honest. Look at them, then "
+            "say whom no jail may ban: --trust with your own networks, customers and monitoring."
         )
-    return [*names, "best", *numbers], rows
+
+    def _why_this(self, index: int) -> str:
+        found, of = self.found(index), len(self.scanners)
+        scanners = f"all {of:,} sources that plainly scan" if found == of else (
+            f"{found:,} of {of:,} sources that plainly scan"
+        )  # fmt: skip
+        doubtful = self.doubtful(index)
+        and_who = (
+            f"{doubtful:,} that may be honest: look at them before you paste"
+            if doubtful
+            else "nobody else"
+        )
+        told = f"* {in_words(self.outcomes[index].settings)} bans {scanners}, and {and_who}."
+        if not self._knows_trust:
+            told += " It was not told whom it must not ban: --trust."
+        return told
+
+    def _none_is_clean(self, indexes: Sequence[int]) -> str:
+        """Say which setting bans the fewest trusted sources, and which."""
+        outcomes = self.outcomes
+        best = min(indexes, key=lambda each: (len(outcomes[each].trusted), self._rating(each)))
+        hit = outcomes[best].trusted
+        named = ", ".join(hit[:MOST_NAMED]) + (" ..." if len(hit) > MOST_NAMED else "")
+        return (
+            "No setting is recommended: each bans trusted sources. The fewest are banned by "
+            f"{in_words(outcomes[best].settings)}, {len(hit):,}: {named}. Name them in ignoreip, "
+            "or sweep stricter settings."
+        )
+
+    @cached_property
+    def trusted(self) -> dict[str, list[int]]:
+        """Trusted source -> indexes of the settings that ban it."""
+        by: dict[str, list[int]] = {}
+        for index, outcome in enumerate(self.outcomes):
+            for source in outcome.trusted:
+                by.setdefault(source, []).append(index)
+        return by
+
+    @cached_property
+    def look_at(self) -> list[Doubtful]:
+        """All doubtful sources, whom to look at first first.
+
+        That is whom the marked setting bans; then whom no mode but ``any`` bans comes last;
+        then whom the policy itself names honest, then who is banned by the fewest settings.
+        """
+        by: dict[str, list[int]] = {}
+        for index, sources in enumerate(self._doubtful):
+            for source in sources:
+                by.setdefault(source, []).append(index)
+        found = [
+            Doubtful(source, self._profiles.get(source), min(of, key=self._strictness), len(of))
+            for source, of in by.items()
+        ]
+        marked = self._doubtful[self.best] if self.best is not None else set()
+        return sorted(found, key=lambda each: (each.source not in marked, *self._urgency(each)))
+
+    def _strictness(self, index: int) -> tuple[bool, int, int]:
+        outcome = self.outcomes[index]
+        return outcome.mode == NEVER_MARKED, len(outcome.delays), index
+
+    def _urgency(self, each: Doubtful) -> tuple[bool, float, int, str]:
+        profile = each.profile
+        honest = profile.honest / profile.packets if profile else 0.0
+        only_any = self.outcomes[each.strictest].mode == NEVER_MARKED
+        return only_any, -honest, each.by, each.source
 
 
-LEGEND = """\
-* bans no trusted source, at the least delay; then misses the fewest.
-Missed: sources that another of these settings bans, but for the trusted.
-Delay: median over all of those from being first counted to the first ban;
-one that is missed waits for ever."""
+ANY = "mode=any, which jails that read text have, counts what honest hosts send"
+
+
+def in_words(settings: Mapping[str, str]) -> str:
+    """Settings in one line: ``maxretry=5 findtime=1m``."""
+    return " ".join(f"{name}={value}" for name, value in settings.items())
+
+
+def distance(settings: Mapping[str, str], own: Mapping[str, str]) -> float:
+    """How far settings are from what the jail says by itself: the sum of the options' ratios."""
+    return sum(_apart(value, own.get(name, "")) for name, value in settings.items())
+
+
+def _apart(one: str, other: str) -> float:
+    if one.strip() == other.strip():
+        return 0.0
+    try:
+        first, second = seconds(one), seconds(other)  # numbers are times as well
+        return abs(math.log(first / second))
+    except (ValueError, ZeroDivisionError):
+        return 1.0

@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every step of the way of some packets: line, distinct table, expressions, counter, verdict.
+"""Every step of the way of some packets: policy, distinct table, expressions, counter, verdict.
 
 All packets go through the judge as in a backtest, for a verdict depends on those before;
 the filter's own functions are watched from outside while one that was asked for does.
+Other jails are given the source's packets as well, to be told of in the summary.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Callable, NamedTuple, Optional
 
@@ -22,50 +25,81 @@ from ...sources.captures import Captures
 from ...stamps import Stamps
 from ..judging.jails import set_time
 from ..judging.judge import Ban, Judge
-from .report import duration, moment
+from .words import duration, moment
 
-__all__ = ["Explainer", "Explanation"]
+__all__ = ["COUNTED", "Explainer", "Explanation", "Tally"]
 
 
 class Explanation(NamedTuple):
     """What happened with one packet.
 
-    number: of the packet in the captures, from 1.  line: with its time.
+    number: of the packet in the captures, from 1.  time: seconds since the epoch.
+    packet: None where it cannot be read.  line: with its time.
+    reason: the policy's, None where it was not asked.
     steps: what was decided on the way, in sentences.  verdict: what came of it.
+    fate: what became of it in a word, COUNTED and its like.
     """
 
     number: int
+    time: float
+    packet: Optional[Packet]
     line: str
-    steps: list[str]
+    reason: Optional[Reason]
+    steps: tuple[str, ...]
     verdict: str
+    fate: str
 
-    @property
-    def text(self) -> str:
-        """As it is printed."""
-        steps = "".join(f"    {step}\n" for step in self.steps)
-        return f"{self.number}: {self.line}\n{steps}    -> {self.verdict}\n"
+
+class Tally:
+    """What came of a source's packets in all.
+
+    packets: how many there were.  fates: what became of them -> how many.
+    let_be: those that the mode does not count, by reason.
+    bans: (which of its packets brought it, the ban).  highest: what it was counted to.
+    """
+
+    def __init__(self) -> None:
+        self.packets = 0
+        self.fates: Counter[str] = Counter()
+        self.let_be: Counter[Reason] = Counter()
+        self.bans: list[tuple[int, Ban]] = []
+        self.highest = 0.0
 
 
 class Explainer:
     """Watches one judge.
 
     source: 4 or 16 bytes, the packets to explain; or None.  number: of one packet; or None.
+    others: judges of other jails, which are given the source's packets alone.
+
+    tally: of the packets that were explained.
     """
 
-    def __init__(self, judge: Judge, source: Optional[bytes], number: Optional[int]) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        source: Optional[bytes],
+        number: Optional[int],
+        others: Sequence[Judge] = (),
+    ) -> None:
+        self.tally = Tally()
         self._judge = judge
         self._source = source
         self._number = number
+        self._others = others
         self._stamps = Stamps()
         self._formatters = {order: Formatter(order) for order in "<>"}
-        self._count = 0
+        self.read = 0
         self._verdict: Optional[Verdict] = None
         self._reason: Optional[Reason] = None
         self._found: Optional[list[Any]] = None
         self._line: Any = None
         self._ignored: list[str] = []
         self._ignoring: Optional[int] = None  # number of the ignoreregex that matched
-        self._attempts = 0
+        self._attempts = 0.0
+        self._weight = 1.0  # what one packet of a source that was banned before counts as
+        for other in others:
+            other.distinct.hold = 1
         self._watch_distinct()
         self._watch()
 
@@ -74,24 +108,21 @@ class Explainer:
         captures: Captures,
         tell: Callable[[Explanation], None],
         report: Callable[[int], None] = lambda _: None,
-    ) -> int:
+    ) -> None:
         """Judge all packets; call ``tell`` for those that were asked for.
 
         report: called after each batch with the number of packets so far.
-        Returns how many were told.  Stops behind the packet, if it was one.
+        Stops behind the packet, if it was one.
         """
-        told = 0
         for byteorder, records in captures:
             for record in records:
-                self._count += 1
+                self.read += 1
                 explanation = self._packet(record, byteorder)
                 if explanation is not None:
-                    told += 1
                     tell(explanation)
-                    if self._count == self._number:
-                        return told
-            report(self._count)
-        return told
+                    if self.read == self._number:
+                        return
+            report(self.read)
 
     def _packet(self, record: Record, byteorder: str) -> Optional[Explanation]:
         seconds, microseconds, frame = record
@@ -109,20 +140,29 @@ class Explainer:
         self._verdict = self._reason = self._found = self._ignoring = None
         self._ignored = []
         failed = self._judge.problem
-        self._attempts = 0
+        self._attempts, self._weight = 0.0, 1.0
         bans = len(self._judge.bans)
-        prevented = self._judge.packet(record, byteorder, time, source, self._count)
-        if source != self._source and self._count != self._number:
+        prevented = self._judge.packet(record, byteorder, time, source, self.read)
+        if source != self._source and self.read != self._number:
             return None
+        self.tally.packets += 1
+        self.tally.highest = max(self.tally.highest, self._attempts)
+        for other in self._others:
+            set_time(time)
+            other.packet(record, byteorder, time, source, self.tally.packets)
         line = formatter.text(packet, frame) if packet else f"cannot be read: {problem}"
-        steps, verdict = self._tell(prevented, packet is not None)
+        fate, steps, verdict = self._tell(prevented, packet is not None)
         if self._judge.problem != failed:
             verdict = f"not judged: {self._judge.problem}"
         if len(self._judge.bans) > bans:
             ban = self._judge.bans[-1]
-            verdict = f"{ban.source} is banned for {duration(ban.end - ban.time)}"
-        stamp = self._stamps.text(seconds, microseconds)
-        return Explanation(self._count, f"{stamp} {line}", steps, verdict)
+            self.tally.bans.append((self.tally.packets, ban))
+            verdict += f": {ban.source} is banned for {duration(ban.end - ban.time)}"
+        self.tally.fates[fate] += 1
+        if fate == LET_BE and self._reason is not None:
+            self.tally.let_be[self._reason] += 1
+        line = f"{self._stamps.text(seconds, microseconds)} {line}"
+        return Explanation(self.read, time, packet, line, self._reason, tuple(steps), verdict, fate)
 
     # -- watching ----------------------------------------------------------------------
 
@@ -172,9 +212,13 @@ class Explainer:
                 self._ignoring = number
             return number
 
-        def note_count(*arguments: Any) -> int:
-            self._attempts = count(*arguments)
-            return self._attempts
+        def note_count(ticket: Any, number: float = 1, observed: bool = False) -> Any:
+            if observed:  # once more: the source was banned before
+                self._weight += number
+            attempts = count(ticket, number, observed)
+            # Behind the packet that completes a ban fail2ban says 0.
+            self._attempts = max(self._attempts, attempts)
+            return attempts
 
         filter_.processLine = note_found
         filter_.logIgnoreIp = note_ignored
@@ -184,49 +228,55 @@ class Explainer:
 
     # -- in words ----------------------------------------------------------------------
 
-    def _tell(self, prevented: Optional[Ban], is_pflog: bool) -> tuple[list[str], str]:
+    def _tell(self, prevented: Optional[Ban], is_pflog: bool) -> tuple[str, list[str], str]:
+        """What became of the packet, the steps to it, and the verdict."""
         if prevented is not None:
-            since = f"banned since {moment(prevented.time)}"
-            return [f"source: {since}"], "prevented: it would not have been logged"
+            verdict = "prevented: it would not have been logged"
+            return PREVENTED, [f"banned since {moment(prevented.time)}"], verdict
+        if not is_pflog:
+            return NO_LINE, [], "makes no line: it is no pflog frame"
         if self._verdict is None:
-            if not is_pflog:
-                return [], "makes no line: it is no pflog frame"
-            return ["bpf: the expression of the backend's option does not match"], "not read"
-        distinct = self._judge.distinct
-        steps = [f"distinct={distinct.what}, mode={distinct.mode}: {self._distinct()}"]
-        if self._verdict is not Verdict.PASS:
-            return steps, "makes no line"
+            return NO_LINE, ["bpf: the backend's option does not match"], "not read"
+        what = f"distinct={self._judge.distinct.what}"
+        steps = []
+        if self._reason is not None:
+            steps.append(f"{self._reason}: {self._reason.words}; {self._policy(self._reason)}")
+        if self._verdict is Verdict.LET_BE:
+            return LET_BE, steps, "let be: makes no line"
+        if self._verdict is Verdict.REPEAT:
+            steps.append(f"{what}: the source asked for this before")
+            return REPEATED, steps, "a repeat: makes no line"
+        if self._judge.distinct.what != "none":
+            steps.append(f"{what}: new")
+        return self._count(steps)
+
+    def _count(self, steps: list[str]) -> tuple[str, list[str], str]:
+        """The same, of a packet that made a line."""
         steps += self._expressions()
         if not self._found:
-            return steps, "not counted"
+            return NOT_COUNTED, steps, "not counted"
         if self._ignored:
-            steps.append(f"ignored: {', '.join(self._ignored)}")
-            return steps, "not counted"
+            return NOT_COUNTED, [*steps, f"ignored: {', '.join(self._ignored)}"], "not counted"
+        within = duration(self._judge.filter.getFindTime())
         retries = self._judge.maxretry
-        steps.append(
-            f"counter: {self._attempts} of {retries} within "
-            f"{duration(self._judge.filter.getFindTime())}"
-        )
-        return steps, "counted"
+        verdict = f"{min(self._attempts, retries):g} of {retries} within {within}"
+        if self._weight > 1:
+            verdict = f"counts as {self._weight:g}, for it was banned before: {verdict}"
+        return COUNTED, steps, verdict
 
-    def _distinct(self) -> str:
-        why = f"{self._reason}: {self._reason.words}" if self._reason else "every line"
-        if self._verdict is Verdict.PASS:
-            new = "new" if self._judge.distinct.what != "none" else "every packet passes"
-            return f"{new}; {why}"
-        if self._verdict is Verdict.REPEAT:
-            return f"a repeat: this source asked for it before; {why}"
-        if self._verdict is Verdict.MUTED:
-            return "muted: the source was banned a moment ago"
-        counted = _COUNTED.get(self._reason.rank, "") if self._reason else ""
-        return f"let be; {why}{counted}"
+    def _policy(self, reason: Reason) -> str:
+        mode = f"mode={self._judge.distinct.mode}"
+        if self._verdict is not Verdict.LET_BE:
+            return f"{mode} counts it"
+        other = _COUNTED.get(reason.rank)
+        return f"{mode} does not count it" + (f", mode={other} does" if other else ", no mode does")
 
     def _expressions(self) -> list[str]:
         filter_: Any = self._judge.filter
         expressions = filter_.getFailRegex()
         if self._found:
             number = self._found[0][0]
-            return [f"failregex {number + 1} of {len(expressions)} matches: {self._found[0][1]}"]
+            return [f"failregex {number + 1} of {len(expressions)} matches {self._found[0][1]}"]
         if self._ignoring is not None:
             return [f"ignoreregex {self._ignoring + 1} matches"]
         buffer = "".join(self._line[::2]) + "\n"
@@ -263,4 +313,7 @@ def _beginnings(expression: str) -> list[tuple[int, re.Pattern[str]]]:
     return found
 
 
-_COUNTED = {Rank.AGGRESSIVE: " (mode=aggressive counts it)", Rank.ANY: " (mode=any counts it)"}
+COUNTED, REPEATED, LET_BE = "counted", "repeats", "let be"
+PREVENTED, NOT_COUNTED, NO_LINE = "would not have come", "not counted", "not read"
+
+_COUNTED = {Rank.AGGRESSIVE: "aggressive", Rank.ANY: "any"}

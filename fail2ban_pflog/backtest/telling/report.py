@@ -2,7 +2,8 @@
 """Results as a document: facts and tables, in words.
 
 A ``Document`` is what text, terminal and page have in common; ``text`` sets it plainly
-in 80 columns.  ``as_json`` and ``as_csv`` hold the same for programs.
+in 80 columns, without what is only ``more``.  ``as_json`` and ``as_csv`` hold the same for
+programs.
 """
 
 from __future__ import annotations
@@ -13,13 +14,26 @@ import json
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from enum import Enum
+from ipaddress import ip_address
 from typing import Any, NamedTuple, Union
 
-from ..judging.judge import Ban
+from ... import __version__
+from ...sources.captures import Contents
+from ..judging.evidence import Evidence
+from ..judging.judge import Ban, Close
 from ..judging.run import Result
 from ..judging.survey import MAX_TOLD_APART
+from .words import (
+    count,
+    duration,
+    iso,
+    moment,
+    names,
+    ranges,
+    what_was_asked,
+    zone,
+)
 
 __all__ = [
     "Document",
@@ -34,7 +48,9 @@ __all__ = [
     "jail_document",
     "lines",
     "ranges",
+    "read_dict",
     "text",
+    "why",
 ]
 
 WIDTH = 80
@@ -44,11 +60,15 @@ MAX_CLOSE = 20
 
 
 class Row(NamedTuple):
-    """A row of a table: its cells, lines below it, and whether it is to catch the eye."""
+    """A row of a table: its cells, lines below it, and whether it is to catch the eye.
+
+    more: lines for who asks for them: a page opens to them, text has them with ``-v``.
+    """
 
     cells: tuple[str, ...]
     notes: tuple[str, ...] = ()
     marked: bool = False
+    more: tuple[str, ...] = ()
 
 
 class Table(NamedTuple):
@@ -69,62 +89,16 @@ class Facts(NamedTuple):
 Document = list[Union[Facts, Table, str]]
 
 
-# -- words ------------------------------------------------------------------------------
-
-
-def duration(seconds: float) -> str:
-    """A time span in one or two units, at most 6 letters: ``45s``, ``1h30m``, ``ever``."""
-    if math.isinf(seconds) or seconds < 0:
-        return "ever"
-    if seconds < 10 and seconds != int(seconds):
-        return f"{seconds:.1f}s"
-    left = round(seconds)
-    words = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        count, left = divmod(left, size)
-        if count:
-            words.append(f"{count}{unit}")
-    return "".join(words[:2]) or "0s"
-
-
-def ranges(ports: Iterable[int], most: int = 24) -> str:
-    """Ports in short: ``21-23, 80, 443``; behind ``most`` ranges comes how many are left."""
-    spans: list[list[int]] = []
-    for port in sorted(ports):
-        if spans and spans[-1][1] == port - 1:
-            spans[-1][1] = port
-        else:
-            spans.append([port, port])
-    words = [str(low) if low == high else f"{low}-{high}" for low, high in spans[:most]]
-    left = sum(high - low + 1 for low, high in spans[most:])
-    return ", ".join(words) + (f" and {left} more" if left else "")
-
-
-def moment(time: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A time in the local time zone."""
-    return datetime.fromtimestamp(time).strftime(pattern)
-
-
-def iso(time: float) -> str:
-    """A time with its zone; empty where it is never."""
-    return "" if math.isinf(time) else datetime.fromtimestamp(time).astimezone().isoformat()
-
-
 # -- one jail ---------------------------------------------------------------------------
 
 
-def jail_document(result: Result, verbose: bool = False) -> Document:
-    """What a jail would have done.
-
-    verbose: with the evidence, the lines that a ban's ticket holds.
-    """
-    document: Document = [
-        Facts(f"Jail {result.jail}: {settings(result)}", _facts(result)),
-    ]
+def jail_document(result: Result) -> Document:
+    """What a jail would have done."""
+    document: Document = [Facts(f"Jail {result.jail}: {settings(result)}", _facts(result))]
     if result.trusted:
         document.append(_trusted_table(result))
     if result.bans:
-        document.append(_ban_table(result, verbose))
+        document.append(_ban_table(result))
     if result.close:
         document.append(_close_table(result))
     return document
@@ -138,63 +112,87 @@ def settings(result: Result) -> str:
 
 
 def _facts(result: Result) -> list[tuple[str, str]]:
-    sources = f"{result.sources:,}"
-    if result.sources > MAX_TOLD_APART:
-        sources = f"about {round(result.sources, -3):,}"
     banned = len(result.banned)
-    bans = f"{len(result.bans):,}" + (f" of {banned:,} sources" if result.bans else "")
+    again = len(result.bans) - banned
+    about = "about " if result.sources > MAX_TOLD_APART else ""
+    sources = round(result.sources, -3) if about else result.sources
     facts = [
-        ("Packets", f"{result.packets:,}"),
-        ("Sources", sources),
-        ("Bans", bans),
+        (name, value)
+        for name, value in result.options
+        if name not in _IN_TITLE and (name, value) not in _PLAIN
     ]
     if result.packets:
-        facts.insert(0, ("Time", f"{moment(result.begin)} to {moment(result.end)}"))
+        times = f"{moment(result.begin)} to {moment(result.end)} {zone(result.end)}"
+        facts.append(("Time", times))
+    prevented = f"{result.prevented:,} ({result.share:.1%})"
+    facts += [
+        ("Packets", f"{result.packets:,}, of which {prevented} would not have come"),
+        ("Sources", f"{about}{sources:,}, of which {banned:,} would have been banned"),
+    ]
+    if again:
+        facts.append(("Bans", f"{len(result.bans):,}, {again:,} of them of a source that returned"))
     if result.bans:
-        before = result.bans[0].packets
-        facts.append(("Packets before the first ban", f"{before:,}"))
-    facts.append(("Packets prevented", f"{result.prevented:,} ({result.share:.1%})"))
+        facts.append(("First ban", f"after {count(result.bans[0].packets, 'packet')}"))
     return facts
 
 
-def _ban_row(ban: Ban, verbose: bool, trusted: bool) -> Row:
+_IN_TITLE = frozenset({"maxretry", "findtime", "bantime"})
+_PLAIN = frozenset({("ignoreip", "none"), ("ignoreself", "yes")})
+
+
+def why(ban: Ban) -> str:
+    """What a ban is for, in words: ``15 ports (12 tcp, 3 udp) on 1 host in 4 s``."""
+    told = what_was_asked(ban.evidence) or "what is not known"
+    if ban.failures > ban.evidence.packets and ban.number > 1:
+        told += "; so few are enough, for it was banned before"
+    return told
+
+
+def _ban_row(ban: Ban, trusted: bool) -> Row:
     cells = (
         moment(ban.time, "%m-%d %H:%M:%S"),
         ban.source,
         duration(ban.end - ban.time),
-        f"{ban.failures:,}",
         f"{ban.prevented:,}",
     )
-    notes = [f"ports {ranges(ban.ports)}"] if ban.ports else []
-    if verbose:
-        notes += ban.lines
-    return Row(cells, tuple(notes), trusted)
+    return Row(cells, (_with_names(why(ban), ban.evidence),), trusted, tuple(ban.lines))
 
 
-def _ban_table(result: Result, verbose: bool) -> Table:
+def _with_names(words: str, evidence: Evidence) -> str:
+    more = names(evidence)
+    return f"{words}: {more}" if more else words
+
+
+def _ban_table(result: Result) -> Table:
     trusted = set(result.trusted)
-    rows = [_ban_row(ban, verbose, ban.source in trusted) for ban in result.bans]
-    return Table("Bans", ("Began", "Source", "For ", "Tried ", "Prevented "), rows)
+    rows = [_ban_row(ban, ban.source in trusted) for ban in result.bans]
+    return Table("Bans", ("Began", "Source", "For ", "Prevented "), rows)
 
 
 def _trusted_table(result: Result) -> Table:
     first = {ban.source: ban for ban in reversed(result.bans)}
     rows = [
-        Row((moment(first[source].time), source, f"{first[source].failures:,}"), (), True)
+        Row((moment(first[source].time), source, why(first[source])), (), True)
         for source in result.trusted
     ]
-    return Table("Trusted sources that would be banned", ("Began", "Source", "Tried "), rows)
+    return Table("Trusted sources that would be banned", ("Began", "Source", "For"), rows)
 
 
 def _close_table(result: Result) -> Table:
     rows = [
-        Row((f"{close.reached} of {result.maxretry}", close.source, ranges(close.ports, 8)))
+        Row(
+            (
+                f"{close.reached} of {result.maxretry}",
+                close.source,
+                _with_names(what_was_asked(close.evidence), close.evidence),
+            )
+        )
         for close in result.close[:MAX_CLOSE]
     ]
     title = "Sources that came close"
     if len(result.close) > MAX_CLOSE:
         title = f"The {MAX_CLOSE} closest of {len(result.close):,} sources that came close"
-    return Table(title, ("Reached", "Source", "Ports"), rows)
+    return Table(title, ("Reached", "Source", "With"), rows)
 
 
 # -- as text ----------------------------------------------------------------------------
@@ -213,32 +211,39 @@ class Style(Enum):
 Line = tuple[Style, str]
 
 
-def text(document: Document) -> str:
+def text(document: Document, verbose: bool = False) -> str:
     """The document in WIDTH columns; a long address may reach beyond."""
-    return "".join(f"{line}\n" for _, line in lines(document))
+    return "".join(f"{line}\n" for _, line in lines(document, WIDTH, verbose))
 
 
-def lines(document: Document, width: int = WIDTH) -> Iterator[Line]:
-    """The document's lines, without line feeds, in ``width`` columns."""
+def lines(document: Document, width: int = WIDTH, verbose: bool = False) -> Iterator[Line]:
+    """The document's lines, without line feeds, in ``width`` columns.
+
+    verbose: with what rows have ``more``.
+    """
     for part in document:
-        for style, line in _part(part, width):
+        for style, line in _part(part, width, verbose):
             yield style, line.rstrip()
         yield Style.PLAIN, ""
 
 
-def _part(part: Union[Facts, Table, str], width: int) -> Iterator[Line]:
+def _part(part: Union[Facts, Table, str], width: int, verbose: bool) -> Iterator[Line]:
     if isinstance(part, str):
         yield from ((Style.PLAIN, line) for line in part.splitlines())
     elif isinstance(part, Facts):
         yield Style.TITLE, part.title
         longest = max((len(name) for name, _ in part.facts), default=0)
         for name, value in part.facts:
-            yield Style.PLAIN, f"  {name:<{longest}}  {value}"
+            begin = f"  {name:<{longest}}  "
+            for line in textwrap.wrap(
+                value, width, initial_indent=begin, subsequent_indent=" " * len(begin)
+            ):
+                yield Style.PLAIN, line
     else:
-        yield from _table(part, width)
+        yield from _table(part, width, verbose)
 
 
-def _table(table: Table, width: int) -> Iterator[Line]:
+def _table(table: Table, width: int, verbose: bool) -> Iterator[Line]:
     heads = [name.strip() for name in table.columns]
     widths = [
         max(len(head), *(len(row.cells[index]) for row in table.rows), 0)
@@ -259,7 +264,7 @@ def _table(table: Table, width: int) -> Iterator[Line]:
         yield style, ("! " if row.marked else "  ") + line
         for more in rest:
             yield style, " " * begin + more
-        for note in row.notes:
+        for note in (*row.notes, *(row.more if verbose else ())):
             for line in textwrap.wrap(
                 note, width, initial_indent="    ", subsequent_indent="      "
             ):
@@ -296,9 +301,28 @@ def jail_dict(result: Result) -> dict[str, Any]:
         "packets_before_first_ban": result.bans[0].packets if result.bans else None,
         "prevented": result.prevented,
         "prevented_share": round(result.share, 6),
+        "options": dict(result.options),
         "trusted": result.trusted,
         "bans": [{**_ban_dict(ban), "trusted": ban.source in trusted} for ban in result.bans],
-        "close": [close._asdict() for close in result.close],
+        "close": [_close_dict(close) for close in result.close],
+    }
+
+
+def read_dict(captures: Sequence[Contents], made: float) -> dict[str, Any]:
+    """What was read as JSON has it."""
+    return {
+        "version": __version__,
+        "made": iso(made),
+        "captures": [
+            {
+                "name": each.name,
+                "packets": each.packets,
+                "begin": iso(each.begin) if each.packets else None,
+                "end": iso(each.end) if each.packets else None,
+                "problem": each.problem,
+            }
+            for each in captures
+        ],
     }
 
 
@@ -308,11 +332,23 @@ def _ban_dict(ban: Ban) -> dict[str, Any]:
         "number": ban.number,
         "began": iso(ban.time),
         "seconds": -1 if math.isinf(ban.end) else round(ban.end - ban.time, 6),
-        "tried": ban.failures,
+        "tried": ban.evidence.packets,
+        "counted": ban.failures,
         "delay": round(ban.time - ban.first, 6),
         "prevented": ban.prevented,
-        "ports": list(ban.ports),
+        "why": why(ban),
+        "ports": ban.evidence.ports,
+        "hosts": [str(ip_address(host)) for host in ban.evidence.hosts],
         "lines": ban.lines,
+    }
+
+
+def _close_dict(close: Close) -> dict[str, Any]:
+    return {
+        "source": close.source,
+        "reached": close.reached,
+        "why": what_was_asked(close.evidence),
+        "ports": close.evidence.ports,
     }
 
 
@@ -323,7 +359,7 @@ def as_json(value: Any) -> str:
 
 _BAN_COLUMNS = (
     "jail", "source", "number", "began", "seconds", "tried", "delay", "prevented", "trusted",
-    "ports",
+    "ports", "why",
 )  # fmt: skip
 
 
@@ -335,7 +371,7 @@ def as_csv(results: Iterable[Result]) -> str:
         for ban in result.bans:
             values = {"jail": result.jail, **_ban_dict(ban)}
             values["trusted"] = int(ban.source in trusted)
-            values["ports"] = " ".join(map(str, ban.ports))
+            values["ports"] = " ".join(map(str, ban.evidence.ports))
             rows.append([values[name] for name in _BAN_COLUMNS])
     return table_csv(_BAN_COLUMNS, rows)
 

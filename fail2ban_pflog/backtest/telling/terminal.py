@@ -36,16 +36,19 @@ def _rich(name: str) -> Any:
         return None
 
 
-def show(document: Document, out: Optional[TextIO] = None) -> None:
-    """Print a document; plainly where it does not go to a terminal or rich is missing."""
+def show(document: Document, verbose: bool = False, out: Optional[TextIO] = None) -> None:
+    """Print a document; plainly where it does not go to a terminal or rich is missing.
+
+    verbose: with what its rows have more.
+    """
     out = out or sys.stdout
     console_module = _rich("console") if out.isatty() else None
     if console_module is None:
-        out.write(text(document))
+        out.write(text(document, verbose))
         out.flush()
         return
     console = console_module.Console(file=out, highlight=False, markup=False, emoji=False)
-    for style, line in lines(document, max(WIDTH, console.width)):
+    for style, line in lines(document, max(WIDTH, console.width), verbose):
         console.print(line, style=STYLES[style], soft_wrap=True)
 
 

@@ -419,6 +419,13 @@ def test_bins(maxretry: int, highest: int) -> None:
     assert len(bins) <= 9
 
 
+def test_who_does_not_count(tmp_path: Path) -> None:
+    """It is told how many sources have no place, for the mode counts nothing of them."""
+    records = [*scan_records(SCANNER, range(1, 9), BEGIN), (BEGIN, syn(RETRY, 25, direction=2))]
+    words = pictures.of_jail(judged(write(tmp_path / "pflog", records)))[2].words
+    assert "Not here: 1 source of which the jail's mode counts nothing." in words
+
+
 def test_left_of_the_threshold(tmp_path: Path) -> None:
     """Who is banned with fewer targets than maxretry is explained."""
     rounds = [(BEGIN + turn * 1000 + port, syn(SCANNER, port)) for turn in range(40) for port in

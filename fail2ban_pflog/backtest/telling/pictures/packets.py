@@ -51,7 +51,8 @@ def packets_picture(result: Result, span: Span) -> Picture:
         span.axis(axes, paper)
         span.bans(axes, paper, result.bans, {})
         paper.unit(axes, unit, 0.27)
-        paper.legend(axes, handles, 0.05, 0.03, 3)
+        if result.bans:
+            paper.legend(axes, handles, 0.05, 0.03, 3)
 
     return Picture(title, words + span.note, lambda width: 1.7 + 0.22 * width, draw)
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ...judging.run import Result
+from ...judging.survey import MAX_TOLD_APART
 from ..report import duration
 from . import scales
 from .cast import Cast
@@ -32,6 +33,11 @@ def threshold_picture(result: Result, cast: Cast) -> Picture:
     words = (
         "How many sources asked for how many different targets in the whole capture, bans aside."
     )
+    silent = result.sources - sum(cast.targets.values())
+    if silent > 0 and result.sources <= MAX_TOLD_APART:  # more are an estimate
+        words += (
+            f" Not here: {number_of(silent, 'source')} of which the jail's mode counts nothing."
+        )
     if missed:
         words += (
             f" Right of the line, but not banned: {number_of(missed, 'source')} with never "

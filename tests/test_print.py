@@ -20,7 +20,7 @@ import pytest
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.fields import Fields
 from tests import oracle
-from tests.pflogs import DATA, record, savefile_header, syn
+from tests.pflogs import DATA, pcapng, record, savefile_header, syn
 
 CAPTURE = DATA / "freebsd-13.2" / "block-all.pflogd.pcap"
 COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli", "print"]
@@ -70,6 +70,31 @@ def test_compressed_files(
     path.write_bytes(data[: len(data) // 2])
     assert main(["print", str(path)]) == 1
     assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
+def test_pcapng(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pack: Callable[..., bytes]
+) -> None:
+    """pcapng prints as a savefile does, also packed, and from a stream; a cut one is named."""
+    packets = [(1795312093.748353 + number, syn("198.51.100.7", number)) for number in range(1, 9)]
+    plain = savefile(tmp_path / "savefile", *(record(*each) for each in packets))
+    assert main(["print", plain]) == 0
+    expected = capsys.readouterr().out
+    data = pcapng(packets)
+    path = tmp_path / "pflog.pcapng"
+    path.write_bytes(pack(data))
+    assert main(["print", str(path)]) == 0
+    assert capsys.readouterr().out == expected
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        done = subprocess.run([*COMMAND, "-"], stdin=cat.stdout, capture_output=True, cwd=ROOT)
+    assert (done.stdout.decode(), done.returncode) == (expected, 0)
+    path.write_bytes(pack(data[:-30]))
+    assert main(["print", str(path)]) == 1
+    output = capsys.readouterr()
+    assert output.out == "".join(expected.splitlines(True)[:-1])
+    size = len(data) - len(pcapng(packets[:1])) + len(pcapng([]))
+    assert f"{path}: at byte {size}: pcapng: the file ends inside a block" in output.err
 
 
 def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -45,7 +45,8 @@ setup(
     install_requires=["pcapy-ng>=2.1"],
     extras_require={
         "backtest": ["matplotlib", "rich", "zstandard; python_version < '3.14'"],
-        "test": ["mypy", "pytest", "ruff"],
+        "export": ["pyarrow"],
+        "test": ["duckdb", "mypy", "pyarrow", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": [

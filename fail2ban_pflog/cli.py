@@ -17,7 +17,7 @@ from . import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = ("printer", "backtest.command")
+_COMMANDS = ("printer", "backtest.command", "export.command")
 """The modules of the sub-commands, in the order in which the help lists them."""
 
 

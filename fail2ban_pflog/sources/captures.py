@@ -146,6 +146,11 @@ class Captures:
                 self.size += capture.size
         self._waiting.sort(key=lambda capture: capture.first, reverse=True)
 
+    @property
+    def firsts(self) -> list[tuple[int, str]]:
+        """Of the captures that wait to be read: the first packet's second, and the name."""
+        return [(capture.first[0], capture.name) for capture in reversed(self._waiting)]
+
     def __iter__(self) -> Iterator[Batch]:
         """All packets; can be asked for once."""
         active: list[tuple[tuple[int, int], int, _Capture]] = []

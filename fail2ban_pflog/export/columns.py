@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packets as Arrow columns: the documented fields of ``--json``, then why each counts.
+"""Packets as Arrow columns: the documented fields of ``--json``, then what SQL needs besides.
 
 What Python must do per packet is done by ``packet``, ``fields.measures`` and the policy;
 everything else here is done per column.  pf's header and addresses recur: each is put into
@@ -57,6 +57,7 @@ SCHEMA = pa.schema(
         "captured_length": pa.int32(),
         "why": _WORDS,
         "mode": _WORDS,
+        "source_network": _WORDS,
     }
 )
 """Names and types, in order; ``host`` and ``day`` are in the file's path."""
@@ -91,6 +92,7 @@ def table(rows: Sequence[Row]) -> pa.Table:
 
     protocol = pa.array(protocols, pa.int16())
     known = pc.not_equal(protocol, NONE)  # or else it is no IP packet that makes sense
+    source = _where(known, pa.array(sources, pa.binary())).dictionary_encode()
     kind = _number(kinds, pa.int16())
     is_tcp = pc.equal(protocol, TCP)
     is_icmp = pc.or_(pc.equal(protocol, ICMP), pc.equal(protocol, ICMP6))
@@ -112,7 +114,7 @@ def table(rows: Sequence[Row]) -> pa.Table:
         "ip_version": _where(
             known, pa.array([head.version for head in distinct], pa.int16()).take(which)
         ),
-        "source": _words(_where(known, pa.array(sources, pa.binary())), address),
+        "source": _words(source, address),
         "destination": _words(_where(known, pa.array(destinations, pa.binary())), address),
         "protocol": _words(_where(known, protocol), lambda each: PROTOCOLS.get(each, str(each))),
         "source_port": _number(sports, pa.int32()),
@@ -130,6 +132,7 @@ def table(rows: Sequence[Row]) -> pa.Table:
         ),
         "why": pa.DictionaryArray.from_arrays(why, _WHY),
         "mode": _dictionary(_MODE, "mode").take(why),
+        "source_network": _words(source, _network),
     }
     return pa.table(columns, SCHEMA)
 
@@ -156,5 +159,12 @@ def _dictionary(values: Any, name: str) -> pa.Array:
 def _words(values: pa.Array, word: Callable[[Any], str]) -> pa.Array:
     """Return the values in words; each different one is put into words once."""
     encoded = values.dictionary_encode()
-    words = [word(each) for each in encoded.dictionary.to_pylist()]
-    return pa.DictionaryArray.from_arrays(encoded.indices, pa.array(words, pa.string()))
+    words = _dictionary([word(each) for each in encoded.dictionary.to_pylist()], "source")
+    return words.take(encoded.indices)
+
+
+def _network(address_: bytes) -> str:
+    """Return what one owner commonly has: an IPv4 address's /24, an IPv6 address's /64."""
+    if len(address_) == 4:
+        return f"{address(address_[:3] + bytes(1))}/24"
+    return f"{address(address_[:8] + bytes(8))}/64"

@@ -78,19 +78,24 @@ class _Crew:
 
     def __iter__(self) -> Iterator[Capture]:
         try:
-            busy = [pipe for pipe in self._pipes if self._give(pipe)]
-            while busy:
-                for pipe in wait(busy):
-                    assert isinstance(pipe, Connection)
-                    message = self._receive(pipe)
-                    if isinstance(message, Capture):
-                        yield message
-                    elif not self._give(pipe):
-                        busy.remove(pipe)
+            yield from self._run()
+        except (EOFError, ConnectionError):
+            raise RuntimeError("a process of the export ended unexpectedly") from None
         finally:
             for process in self._processes:
                 process.terminate()
                 process.join()
+
+    def _run(self) -> Iterator[Capture]:
+        busy = [pipe for pipe in self._pipes if self._give(pipe)]
+        while busy:
+            for pipe in wait(busy):
+                assert isinstance(pipe, Connection)
+                message = self._receive(pipe)
+                if isinstance(message, Capture):
+                    yield message
+                elif not self._give(pipe):
+                    busy.remove(pipe)
 
     def _give(self, pipe: Connection) -> bool:
         """Give a process the next stretch; False when there is none."""
@@ -101,10 +106,7 @@ class _Crew:
 
     @staticmethod
     def _receive(pipe: Connection) -> Optional[Capture]:
-        try:
-            message: Union[Capture, OSError, None] = pipe.recv()
-        except EOFError:
-            raise RuntimeError("a process of the export ended unexpectedly") from None
+        message: Union[Capture, OSError, None] = pipe.recv()
         if isinstance(message, OSError):
             raise message
         return message

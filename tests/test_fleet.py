@@ -154,6 +154,15 @@ def test_the_network_is_one_scanner() -> None:
     assert (int(sources), int(alone)) == (30, 1)
 
 
+def test_larger_files(database: Any) -> None:
+    """The statement that makes few files of many keeps all packets, and the columns."""
+    (statement,) = re.findall(r"^COPY .*;$", DOCUMENT, re.MULTILINE)
+    database.execute(statement)
+    describe = "SELECT host, day, why, count(*) FROM {} GROUP BY ALL ORDER BY ALL"
+    large = database.execute(describe.format("'large/*/*/*.parquet'")).fetchall()
+    assert large == database.execute(describe.format("packets")).fetchall()
+
+
 def test_spark(fleet: Path) -> None:
     """Spark comes to DuckDB's answer with the same SQL."""
     sql = pytest.importorskip("pyspark.sql", reason="needs pyspark, which is no part of [test]")

@@ -45,8 +45,8 @@ setup(
     install_requires=["pcapy-ng>=2.1"],
     extras_require={
         "backtest": ["matplotlib", "rich", "zstandard; python_version < '3.14'"],
-        "export": ["pyarrow"],
-        "test": ["duckdb", "mypy", "pyarrow", "pytest", "ruff"],
+        "export": ["pyarrow>=15"],
+        "test": ["duckdb", "mypy", "pyarrow>=15", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": [

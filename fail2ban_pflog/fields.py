@@ -30,6 +30,8 @@ PROTOCOLS = {
 }
 """Names of protocols; the others have their number as text."""
 
+FRAGMENT_HEADER = 44
+
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 """From the lowest bit on."""
 
@@ -141,7 +143,13 @@ def _offset(packet: Packet, frame: bytes) -> Optional[int]:
     """Where in the whole packet a fragment belongs, in bytes."""
     if not packet.traits & (FIRST | LATER):
         return None
+    at = packet.head.start
     if packet.head.version == 4:
-        at = packet.head.start + 6
-        return ((frame[at] << 8 | frame[at + 1]) & 0x1FFF) * 8
-    return packet.length if packet.traits & LATER else 0
+        return ((frame[at + 6] << 8 | frame[at + 7]) & 0x1FFF) * 8
+    offset, following, at = 0, frame[at + 6], at + 40
+    while packet.traits & LATER and not offset:  # the decoder came to a fragment header with one
+        size = (frame[at + 1] + 1) * 8
+        if following == FRAGMENT_HEADER:
+            offset, size = frame[at + 2] << 8 | frame[at + 3] & 0xF8, 8
+        following, at = frame[at], at + size
+    return offset

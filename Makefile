@@ -10,7 +10,7 @@ help:
 	@echo "make check   ruff and mypy --strict"
 	@echo "make oracle  compare our lines with tcpdump's: CAPTURES=folder, or what the tests made"
 	@echo "make fuzz    let atheris look for bytes that break the core: SECONDS=60"
-	@echo "make bench   CPU time against tcpdump, text logs and fail2ban's classic way"
+	@echo "make bench   CPU time against tcpdump, tshark, text logs and fail2ban's classic way"
 	@echo "make soak    an hour of faults in a loop: memory, threads and descriptors must not grow"
 	@echo "make lab     real scanners in network namespaces; makes tests/data/lab anew"
 	@echo "make compat  tests with the fail2bans of other Debian releases"
@@ -44,12 +44,14 @@ fuzz: setup
 	@$(PY) tests/fuzz/fuzz_line.py -max_total_time=$(SECONDS)
 
 bench: setup
+	@scripts/setup bench
 	@$(PY) bench/bench_print.py
 	@$(PY) bench/bench_follow.py
 	@$(PY) bench/bench_writer.py
 	@$(PY) bench/bench_backtest.py
 	@$(PY) bench/bench_server.py
 	@$(PY) bench/bench_latency.py
+	@$(PY) bench/bench_export.py
 
 SECONDS_OF_SOAK = 3600
 soak: setup

@@ -45,7 +45,8 @@ setup(
     extras_require={
         "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
         "backtest": ["matplotlib>=3.6", "rich", "zstandard; python_version < '3.14'"],
-        "test": ["mypy", "pytest", "ruff"],
+        "export": ["pyarrow>=15"],
+        "test": ["duckdb", "mypy", "pyarrow>=15", "pytest", "ruff"],
     },
     entry_points={
         "console_scripts": [

@@ -17,7 +17,9 @@ from . import __version__
 
 __all__ = ["main"]
 
-_COMMANDS = ("printer", "backtest.command", "install.command", "doctor.command")
+_COMMANDS = (
+    "printer", "backtest.command", "export.command", "install.command", "doctor.command",
+)  # fmt: skip
 """The modules of the sub-commands, in the order in which the help lists them."""
 
 

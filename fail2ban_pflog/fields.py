@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A packet as typed fields with names: what ``fail2ban-pflog print --json`` writes.
+"""A packet as typed fields with names: what ``print --json`` and ``export`` write.
 
 Every field is either known or None; nothing is guessed, and no payload is read.  The
 names and types of the fields are a promise, see docs/lines.md.
@@ -12,9 +12,9 @@ from typing import NamedTuple, Optional
 from .packet import BROKEN, FIRST, ICMP, ICMP6, LATER, NONE, TCP, UDP, Packet
 from .wire.view import address
 
-__all__ = ["Fields", "fields"]
+__all__ = ["PROTOCOLS", "TCP_FLAGS", "Fields", "Measures", "fields", "measures"]
 
-_PROTOCOLS = {
+PROTOCOLS = {
     1: "icmp",
     2: "igmp",
     6: "tcp",
@@ -28,7 +28,12 @@ _PROTOCOLS = {
     132: "sctp",
     240: "pfsync",
 }
-_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
+"""Names of protocols; the others have their number as text."""
+
+FRAGMENT_HEADER = 44
+
+TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
+"""From the lowest bit on."""
 
 
 class Fields(NamedTuple):
@@ -85,47 +90,66 @@ def fields(packet: Packet, frame: bytes) -> Fields:
     )
     if packet.traits & BROKEN:
         return found
-    at, version = header.start, packet.head.version
-    total = frame[at + 2] << 8 | frame[at + 3]
-    if version == 6:
-        total = 40 + (frame[at + 4] << 8 | frame[at + 5])
     sport, dport, kind = packet.sport, packet.dport, packet.kind
-    is_icmp = packet.protocol in (ICMP, ICMP6) and kind != NONE
+    icmp_code, fragment_offset, length, payload_length = measures(packet, frame)
     return found._replace(
-        ip_version=version,
+        ip_version=packet.head.version,
         source=address(packet.source),
         destination=address(packet.destination),
-        protocol=_PROTOCOLS.get(packet.protocol, str(packet.protocol)),
+        protocol=PROTOCOLS.get(packet.protocol, str(packet.protocol)),
         source_port=None if sport == NONE else sport,
         destination_port=None if dport == NONE else dport,
         tcp_flags=_flags(kind) if packet.protocol == TCP and kind != NONE else None,
-        icmp_type=kind if is_icmp else None,
-        icmp_code=frame[packet.start + 1] if is_icmp and packet.start + 1 < packet.end else None,
+        icmp_type=kind if packet.protocol in (ICMP, ICMP6) and kind != NONE else None,
+        icmp_code=icmp_code,
         ttl=packet.ttl,
-        fragment_offset=_offset(packet, frame),
-        length=total,
-        payload_length=_payload_length(packet, frame),
+        fragment_offset=fragment_offset,
+        length=length,
+        payload_length=payload_length,
     )
 
 
 def _flags(kind: int) -> list[str]:
-    return [name for bit, name in enumerate(_FLAGS) if kind >> bit & 1]
+    return [name for bit, name in enumerate(TCP_FLAGS) if kind >> bit & 1]
+
+
+Measures = tuple[Optional[int], Optional[int], Optional[int], Optional[int]]
+"""icmp_code, fragment_offset, length, payload_length, as in ``Fields``."""
+
+
+def measures(packet: Packet, frame: bytes) -> Measures:
+    """Return those fields that ``Packet`` does not hold already.  Never raises."""
+    head, _, _, protocol, _, length, start, end, _, _, kind, header, traits = packet
+    if traits & BROKEN:
+        return None, None, None, None
+    at = head.start
+    if head.version == 4:
+        total = frame[at + 2] << 8 | frame[at + 3]
+    else:
+        total = 40 + (frame[at + 4] << 8 | frame[at + 5])
+    code = payload = None
+    if protocol == TCP:
+        if kind != NONE:
+            payload = length - header if length > header else 0
+    elif protocol == UDP:
+        if start and start + 6 <= end:
+            payload = max((frame[start + 4] << 8 | frame[start + 5]) - 8, 0)
+    elif protocol in (ICMP, ICMP6) and kind != NONE and start + 1 < end:
+        code = frame[start + 1]
+    return code, _offset(packet, frame) if traits else None, total, payload
 
 
 def _offset(packet: Packet, frame: bytes) -> Optional[int]:
     """Where in the whole packet a fragment belongs, in bytes."""
     if not packet.traits & (FIRST | LATER):
         return None
+    at = packet.head.start
     if packet.head.version == 4:
-        at = packet.head.start + 6
-        return ((frame[at] << 8 | frame[at + 1]) & 0x1FFF) * 8
-    return packet.length if packet.traits & LATER else 0
-
-
-def _payload_length(packet: Packet, frame: bytes) -> Optional[int]:
-    start = packet.start
-    if packet.protocol == UDP and start and start + 6 <= packet.end:
-        return max((frame[start + 4] << 8 | frame[start + 5]) - 8, 0)
-    if packet.protocol == TCP and packet.kind != NONE:
-        return max(packet.length - packet.header, 0)
-    return None
+        return ((frame[at + 6] << 8 | frame[at + 7]) & 0x1FFF) * 8
+    offset, following, at = 0, frame[at + 6], at + 40
+    while packet.traits & LATER and not offset:  # the decoder came to a fragment header with one
+        size = (frame[at + 1] + 1) * 8
+        if following == FRAGMENT_HEADER:
+            offset, size = frame[at + 2] << 8 | frame[at + 3] & 0xF8, 8
+        following, at = frame[at], at + size
+    return offset

@@ -12,12 +12,12 @@ compressed, and refuses a file in which two interfaces differ.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Union
 
 from .errors import PflogError
-from .savefile import DLT_PFLOG, MAX_CAPLEN, Record, check_link_type
+from .savefile import DLT_PFLOG, MAX_CAPLEN, Decoder, Record, check_link_type
 
-__all__ = ["MAGIC", "PcapngDecoder"]
+__all__ = ["MAGIC", "PcapngDecoder", "decoder_of"]
 
 MAGIC = b"\x0a\x0d\x0d\x0a"
 """The first 4 bytes: the type of a section header, the same in both byte orders."""
@@ -46,10 +46,14 @@ class PcapngDecoder:
     """A pcapng file that arrives in pieces: feed(bytes) gives the records that are whole.
 
     byteorder: ``<`` or ``>``, the order of the section being read.
+    offset: how many bytes were consumed as whole blocks.
+    lengths: how long the frames of the records that were given last were on the wire.
     """
 
     def __init__(self) -> None:
         self.byteorder = ""
+        self.offset = 0
+        self.lengths: list[int] = []
         self._buffer = b""
         self._interfaces: list[_Interface] = []
         self._has_pflog = False  # one of them is pf's
@@ -67,6 +71,7 @@ class PcapngDecoder:
         """
         buffer = self._buffer + data if self._buffer else data
         records: list[Record] = []
+        self.lengths = []
         at = 0
         try:
             while at + _SHORTEST <= len(buffer):
@@ -78,16 +83,24 @@ class PcapngDecoder:
                     self._interfaces.append(interface)
                     self._has_pflog = self._has_pflog or interface.linktype == DLT_PFLOG
                 elif kind in (_PACKET, _OLD_PACKET, _SIMPLE_PACKET):
-                    record = self._packet(kind, buffer[at + 8 : at + length - 4])
-                    if record is not None:
-                        records.append(record)
+                    found = self._packet(kind, buffer[at + 8 : at + length - 4])
+                    if found is not None:
+                        records.append(found[0])
+                        self.lengths.append(found[1])
                 at += length
         except PflogError:
             if not records:
                 raise
             # What came before the damage is returned first; the next call meets it again.
         self._buffer = buffer[at:]
+        self.offset += at
         return records
+
+    def end(self) -> None:
+        """Take the end of the file.  Raises PflogError where it cannot end."""
+        if self._buffer:
+            reason = f"the file ends inside a block, of which it has {self.pending} bytes"
+            raise PflogError("pcapng", 0, self.pending, reason)
 
     def _block(self, buffer: bytes, at: int) -> tuple[int, int]:
         """Type and length of the block at ``at``; a section header sets the byte order."""
@@ -119,13 +132,13 @@ class PcapngDecoder:
             at += 4 + (length + 3 & ~3)
         return _Interface(linktype, units, offset)
 
-    def _packet(self, kind: int, body: bytes) -> Optional[Record]:
-        """A packet; None where it is another interface's than pflog's."""
+    def _packet(self, kind: int, body: bytes) -> Optional[tuple[Record, int]]:
+        """A packet and its length on the wire; None where it is another interface's."""
         if kind == _SIMPLE_PACKET:
             raise PflogError("pcapng", 0, len(body), "a simple packet block has no time")
         self._need(body, 20)
         layout = "IIIII" if kind == _PACKET else "HxxIIII"
-        number, high, low, caplen, _ = struct.unpack_from(self.byteorder + layout, body)
+        number, high, low, caplen, length = struct.unpack_from(self.byteorder + layout, body)
         if number >= len(self._interfaces):
             raise PflogError("pcapng", 0, len(body), f"packet of an unknown interface {number}")
         self._need(body, 20 + caplen)
@@ -139,9 +152,14 @@ class PcapngDecoder:
         if not 0 <= seconds < MAX_SECONDS:
             raise PflogError("pcapng", 0, len(body), f"a packet's time is {seconds} s")
         micros = fraction * 1_000_000 // interface.units
-        return seconds, micros, body[20 : 20 + caplen]
+        return (seconds, micros, body[20 : 20 + caplen]), length
 
     @staticmethod
     def _need(body: bytes, size: int) -> None:
         if len(body) < size:
             raise PflogError("pcapng", size, len(body))
+
+
+def decoder_of(start: bytes) -> Union[Decoder, PcapngDecoder]:
+    """Return a new decoder for a capture that begins with ``start``: its first byte tells."""
+    return PcapngDecoder() if start[:1] == MAGIC[:1] else Decoder()

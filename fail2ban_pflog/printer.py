@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""``fail2ban-pflog print``: savefiles as lines, dated as ``tcpdump -tttt`` does.
+"""``fail2ban-pflog print``: captures as lines, dated as ``tcpdump -tttt`` does.
 
 A file is read in large pieces; each piece's whole records are printed with one write
 and a flush.  So a stream that pauses has told all that it could tell, and a file of
@@ -13,14 +13,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Callable, Optional, cast
+from io import BufferedReader
+from typing import Callable, Optional, Union, cast
 
 from .errors import PflogError, printable
 from .fields import fields
 from .formatter import Formatter
-from .savefile import FILE_HEADER_SIZE, Batch, FileHeader, check_link_type
+from .pcapng import PcapngDecoder, decoder_of
+from .savefile import Decoder
 from .stamps import Stamps
 
 __all__ = ["add_command"]
@@ -36,8 +36,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     """Add ``print`` to the command line."""
     parser = commands.add_parser(
         "print",
-        help="print savefiles as lines",
-        description="Print pflog savefiles as tcpdump -e -n -tttt does, without any payload.",
+        help="print captures as lines",
+        description="Print captures of pflog as tcpdump -e -n -tttt does, without any payload.",
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per packet")
     parser.add_argument("--bpf", metavar="EXPR", help="only packets that match, see pcap-filter(7)")
@@ -45,8 +45,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "files",
         metavar="FILE",
         nargs="+",
-        help="a savefile, also compressed (.gz .bz2 .xz .zst), or - for standard input, "
-        "which is followed while it grows",
+        help="a savefile, pcap or pcapng, also compressed (.gz .bz2 .xz .zst), or - for standard "
+        "input, which is followed while it grows",
     )
     parser.set_defaults(run=_run)
 
@@ -84,11 +84,11 @@ def _print_file(name: str, as_json: bool, matches: Optional[Callable[[bytes], bo
     """Print one file; returns 1 when it could not be read to its end, else 0."""
     try:
         with _open(name) as stream:
-            reader = _Reader(stream)
+            decoder = decoder_of(stream.peek(1))
             try:
-                _print_batches(name, reader, as_json, matches)
+                _print_stream(name, stream, decoder, as_json, matches)
             except PflogError as error:
-                _complain(f"{name}: at byte {reader.offset}: {error}")
+                _complain(f"{name}: at byte {decoder.offset}: {error}")
                 return 1
     except BrokenPipeError:
         raise
@@ -98,86 +98,50 @@ def _print_file(name: str, as_json: bool, matches: Optional[Callable[[bytes], bo
     return 0
 
 
-def _open(name: str) -> BinaryIO:
-    if name != "-" and Path(name).is_file():
-        from .sources.compressed import decompressed  # late: few captures need it
+def _open(name: str) -> BufferedReader:
+    from .sources.compressed import decompressed  # late: few captures need it
 
-        return cast(BinaryIO, decompressed(Path(name).open("rb")))
-    # Unbuffered: a read returns what a pipe holds, not only a full piece.
-    return os.fdopen(os.dup(0), "rb", buffering=0) if name == "-" else Path(name).open("rb", 0)
+    return cast(BufferedReader, decompressed(open(os.dup(0) if name == "-" else name, "rb")))
 
 
-class _Reader:
-    """A savefile's header and batches of records.
-
-    offset: where in the file the records begin that were not yet given.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.offset = 0
-        # Of a packed file, read1 gives all that stands before a damage.
-        self._take = getattr(stream, "read1", stream.read)
-        self._buffer = b""
-
-    def header(self) -> FileHeader:
-        """Read the first 24 bytes; raises PflogError when they begin no pflog savefile."""
-        while len(self._buffer) < FILE_HEADER_SIZE and self._read():
-            pass
-        header = FileHeader.parse(self._buffer)
-        check_link_type(header.linktype)
-        self.offset = FILE_HEADER_SIZE
-        return header
-
-    def batches(self, header: FileHeader) -> Iterator[Batch]:
-        """Give the records of each piece; raises PflogError where the file is damaged."""
-        buffer = self._buffer[FILE_HEADER_SIZE:]
-        while True:
-            batch = header.records(buffer)
-            yield batch
-            self.offset += batch.end
-            buffer = buffer[batch.end :]
-            if batch.damage:
-                raise batch.damage
-            self._buffer = b""
-            if not self._read():
-                break
-            buffer += self._buffer
-        if buffer:
-            reason = f"the file ends inside a record, of which it has {len(buffer)} bytes"
-            raise PflogError("record", 0, len(buffer), reason)
-
-    def _read(self) -> int:
-        piece = self._take(CHUNK) or b""
-        self._buffer += piece
-        return len(piece)
-
-
-def _print_batches(
-    name: str, reader: _Reader, as_json: bool, matches: Optional[Callable[[bytes], bool]]
+def _print_stream(
+    name: str,
+    stream: BufferedReader,
+    decoder: Union[Decoder, PcapngDecoder],
+    as_json: bool,
+    matches: Optional[Callable[[bytes], bool]],
 ) -> None:
-    header = reader.header()
     stamps = Stamps()
-    formatter = Formatter(header.byteorder)
+    formatters = {order: Formatter(order) for order in "<>"}
     bad = 0
     first_error = ""
-    for batch in reader.batches(header):
-        lines: list[str] = []
-        for (seconds, microseconds, frame), length in zip(batch.records, batch.lengths):
-            if matches and not matches(frame):
-                continue
-            try:
-                if as_json:
-                    found = fields(formatter.decode(frame), frame)
-                    time = stamps.iso(seconds, microseconds)
-                    line = json.dumps({"time": time, **found._asdict()}) + "\n"
+    piece = b"no end yet"
+    while piece:
+        # What a pipe holds, and of a packed file all that stands before a damage.
+        piece = stream.read1(CHUNK)
+        records = decoder.feed(piece)
+        while records:
+            formatter = formatters[decoder.byteorder]
+            lines: list[str] = []
+            for (seconds, microseconds, frame), length in zip(records, decoder.lengths):
+                if matches and not matches(frame):
+                    continue
+                try:
+                    if as_json:
+                        found = fields(formatter.decode(frame), frame)
+                        time = stamps.iso(seconds, microseconds)
+                        line = json.dumps({"time": time, **found._asdict()}) + "\n"
+                    else:
+                        text = formatter.line(frame, length)
+                        line = f"{stamps.text(seconds, microseconds)} {text}\n"
+                except PflogError as error:
+                    bad += 1
+                    first_error = first_error or str(error)
                 else:
-                    line = f"{stamps.text(seconds, microseconds)} {formatter.line(frame, length)}\n"
-            except PflogError as error:
-                bad += 1
-                first_error = first_error or str(error)
-            else:
-                lines.append(line)
-        sys.stdout.write("".join(lines))
-        sys.stdout.flush()
+                    lines.append(line)
+            sys.stdout.write("".join(lines))
+            sys.stdout.flush()
+            records = decoder.feed(b"")  # tells a damage behind them at once
     if bad:
         _complain(f"{name}: {bad} frames could not be decoded, the first: {first_error}")
+    decoder.end()

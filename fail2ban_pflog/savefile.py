@@ -181,12 +181,19 @@ class Decoder:
 
     header: None until the first 24 bytes have come.
     offset: how many bytes of the stream were consumed as header and whole records.
+    lengths: of the records that were given last, as ``Batch.lengths``.
     """
 
     def __init__(self) -> None:
         self.header: Optional[FileHeader] = None
         self.offset = 0
+        self.lengths: list[int] = []
         self._buffer = b""
+
+    @property
+    def byteorder(self) -> str:
+        """``<`` or ``>``; ``<`` as long as nothing is known."""
+        return self.header.byteorder if self.header else "<"
 
     @property
     def pending(self) -> int:
@@ -213,6 +220,7 @@ class Decoder:
             self.header = header
             start = FILE_HEADER_SIZE
         batch = self.header.records(buffer, start)
+        self.lengths = batch.lengths
         if batch.damage is not None and not batch.records and batch.end == start:
             self._buffer = buffer[start:]
             self.offset += start
@@ -220,6 +228,14 @@ class Decoder:
         self.offset += batch.end
         self._buffer = buffer[batch.end :]
         return batch.records
+
+    def end(self) -> None:
+        """Take the end of the stream.  Raises PflogError where a whole savefile cannot end."""
+        if self.header is None:
+            FileHeader.parse(self._buffer)
+        if self._buffer:
+            reason = f"the file ends inside a record, of which it has {self.pending} bytes"
+            raise PflogError("record", 0, self.pending, reason)
 
     @staticmethod
     def _refuse_foreign(buffer: bytes) -> None:

@@ -137,3 +137,24 @@ def newsyslog(path: Path, keep: int = 20) -> None:
                 old.rename(path.with_name(f"{path.name}.{index + 1}{suffix}"))
     path.rename(path.with_name(path.name + ".0"))
     path.touch(0o600)
+
+
+def pcapng(records: list[tuple[float, bytes]], order: str = "<", units: int = 6) -> bytes:
+    """A pcapng file: section, one interface of pflog's link type, enhanced packets."""
+
+    def block(kind: int, body: bytes) -> bytes:
+        body += bytes(-len(body) % 4)
+        size = 12 + len(body)
+        return struct.pack(order + "II", kind, size) + body + struct.pack(order + "I", size)
+
+    section = block(0x0A0D0D0A, struct.pack(order + "IHHq", 0x1A2B3C4D, 1, 0, -1))
+    option = struct.pack(order + "HHB3xHH", 9, 1, units, 0, 0)
+    interface = block(1, struct.pack(order + "HxxI", 117, 0) + option)
+    packets = b""
+    for when, frame in records:
+        ticks = round(when * 10**6) * 10 ** (units - 6)
+        head = struct.pack(
+            order + "IIIII", 0, ticks >> 32, ticks & 0xFFFFFFFF, len(frame), len(frame)
+        )
+        packets += block(6, head + frame)
+    return section + interface + packets

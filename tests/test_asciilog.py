@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
+import lzma
 import os
 import random
 import signal
@@ -33,7 +35,7 @@ from tests.asciilogs import (
     savefile,
 )
 from tests.f2b import REPO, wait_for
-from tests.pflogs import DATA, record, savefile_header
+from tests.pflogs import DATA, pcapng, record, savefile_header
 
 Start = Callable[..., Pflogd]
 LOAD = 200_000
@@ -134,6 +136,42 @@ def test_refuses_what_is_no_pflog_savefile(start: Start, data: bytes, said: str)
 
 
 # -- sources -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, bytes])
+def test_reads_packed_files_and_pcapng(
+    start: Start, tmp_path: Path, pack: Callable[..., bytes]
+) -> None:
+    """Both formats are read from a file, also packed; of a damaged one what stands before it."""
+    frames = [(seconds, frame) for seconds, _, frame in Decoder().feed(savefile(range(2000)))]
+    for data in (savefile(range(2000)), pcapng(frames)):
+        path = tmp_path / "capture"
+        path.write_bytes(pack(data))
+        writer = start(read=path)
+        assert writer.wait() == 0
+        assert numbers_in(writer.log) == list(range(2000))
+        writer.log.unlink()
+    path.write_bytes(gzip.compress(data)[:-100])
+    writer = start(read=path)
+    assert writer.wait() == 1
+    assert f"{path}: Compressed file ended" in writer.said()
+    numbers = numbers_in(writer.log)
+    assert numbers == list(range(len(numbers)))
+    assert len(numbers) > 100
+
+
+def test_pcapng_as_a_stream(start: Start) -> None:
+    """pcapng is followed on standard input while it grows."""
+    frames = [(seconds, frame) for seconds, _, frame in Decoder().feed(savefile(range(5)))]
+    data = pcapng(frames)
+    cut = len(pcapng(frames[:3]))
+    writer = start()
+    writer.feed(data[: cut + 20])
+    writer.wait_lines(3)
+    writer.feed(data[cut + 20 :])
+    writer.end_of_input()
+    assert writer.wait() == 0
+    assert numbers_in(writer.log) == [0, 1, 2, 3, 4]
 
 
 def test_fifo_with_one_writer_after_another(start: Start, tmp_path: Path) -> None:

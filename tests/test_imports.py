@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "fail2ban_pflog"
-IO = ("sources", "health", "places", "intake", "host")
+IO = ("cores", "sources", "health", "places", "intake", "host")
 SHELLS = (
-    "backend", "watch", "blame", "asciilog", "backtest", "cli", "printer", "install", "doctor"
+    "backend", "watch", "blame", "asciilog", "backtest", "cli", "export", "printer", "install", "doctor"
 )  # fmt: skip
 IMPURE = {
     "asyncio", "logging", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket",
@@ -78,7 +78,7 @@ def test_only_backend_and_backtest_know_fail2ban(path: Path) -> None:
 def test_package_is_small_to_import() -> None:
     """Importing the command line loads neither pcapy nor fail2ban nor a plot library."""
     code = "import sys, fail2ban_pflog.cli as c; c.main(['--version'])"
-    heavy = ("pcapy", "fail2ban", "matplotlib", "rich", "asyncio")
+    heavy = ("pcapy", "fail2ban", "matplotlib", "pyarrow", "rich", "asyncio")
     check = (
         f"try:\n {code}\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
     )

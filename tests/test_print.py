@@ -10,6 +10,7 @@ import lzma
 import os
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ import pytest
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.fields import Fields
 from tests import oracle
-from tests.pflogs import DATA, record, savefile_header, syn
+from tests.corpus import ip4, ip6
+from tests.pflogs import DATA, pcapng, pflog_header, record, savefile_header, syn
 
 CAPTURE = DATA / "freebsd-13.2" / "block-all.pflogd.pcap"
 COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli", "print"]
@@ -72,6 +74,31 @@ def test_compressed_files(
     assert str(path) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
+def test_pcapng(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pack: Callable[..., bytes]
+) -> None:
+    """pcapng prints as a savefile does, also packed, and from a stream; a cut one is named."""
+    packets = [(1795312093.748353 + number, syn("198.51.100.7", number)) for number in range(1, 9)]
+    plain = savefile(tmp_path / "savefile", *(record(*each) for each in packets))
+    assert main(["print", plain]) == 0
+    expected = capsys.readouterr().out
+    data = pcapng(packets)
+    path = tmp_path / "pflog.pcapng"
+    path.write_bytes(pack(data))
+    assert main(["print", str(path)]) == 0
+    assert capsys.readouterr().out == expected
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        done = subprocess.run([*COMMAND, "-"], stdin=cat.stdout, capture_output=True, cwd=ROOT)
+    assert (done.stdout.decode(), done.returncode) == (expected, 0)
+    path.write_bytes(pack(data[:-30]))
+    assert main(["print", str(path)]) == 1
+    output = capsys.readouterr()
+    assert output.out == "".join(expected.splitlines(True)[:-1])
+    size = len(data) - len(pcapng(packets[:1])) + len(pcapng([]))
+    assert f"{path}: at byte {size}: pcapng: the file ends inside a block" in output.err
+
+
 def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Files are printed one after the other; one that is missing does not stop the rest."""
     good = savefile(tmp_path / "good", PACKET)
@@ -119,6 +146,18 @@ def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(tuple(row) == ("time", *Fields._fields) for row in rows)
     fields = (ROOT / "docs" / "lines.md").read_text().split("## JSON")[1]
     assert all(f"| `{name}` |" in fields for name in rows[0])
+
+
+def test_json_of_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fragment's place in the whole packet is told in bytes, also behind IPv6 headers."""
+    later = struct.pack("!BBHI", 6, 0, 1480 | 1, 7) + bytes(16)
+    chained = struct.pack("!BB6x", 44, 0) + later
+    frames = [pflog_header(family=28) + ip6(*each) for each in ((44, later), (60, chained))]
+    frames.append(pflog_header() + ip4(17, bytes(24), fragment=0x2000 | 185))
+    path = savefile(tmp_path / "pflog", *(record(1, frame) for frame in frames))
+    assert main(["print", "--json", path]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["fragment_offset"] for row in rows] == [1480, 1480, 1480]
 
 
 @pytest.mark.skipif(not has_pf_filters(), reason="needs pcapy with pf's filter expressions")

@@ -19,9 +19,10 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from ..errors import PflogError
+from ..pcapng import PcapngDecoder, decoder_of
 from ..savefile import Decoder, Record
 from ..sources import Tell
 from .options import Options
@@ -171,7 +172,7 @@ class Follow(Feed):
 
 
 class Stream(Feed):
-    """A savefile that is read from a descriptor: a file, standard input, a FIFO."""
+    """A capture that is read from a descriptor: a file, also a packed one, or a stream."""
 
     _unopened = FAILED  # what not being able to open it means
 
@@ -179,7 +180,8 @@ class Stream(Feed):
         super().__init__(options, sink, ready, tell)
         self._loop = asyncio.get_running_loop()
         self._ended: asyncio.Future[int] = self._loop.create_future()
-        self._decoder = Decoder()
+        self._decoder: Union[Decoder, PcapngDecoder, None] = None  # its first bytes tell which
+        self._file: Any = None
         self._fd = -1
         self._name = options.source
         self._skipping = False  # what follows a damage in a FIFO, until its writer leaves
@@ -242,8 +244,10 @@ class Stream(Feed):
     def _read(self) -> bool:
         """Read once and deliver; False when there is nothing more for now."""
         try:
-            data = os.read(self._fd, CHUNK)
-            records = [] if self._skipping else self._decoder.feed(data)
+            data = self._take()
+            if self._decoder is None and data:
+                self._decoder = decoder_of(data)
+            records = self._decoder.feed(data) if self._decoder and not self._skipping else []
         except BlockingIOError:
             return False
         except (OSError, PflogError) as error:
@@ -252,20 +256,29 @@ class Stream(Feed):
             self._damaged()
             return False
         if records:
-            header = self._decoder.header
-            assert header is not None
-            self._sink(records, header.byteorder)
+            assert self._decoder is not None
+            self._sink(records, self._decoder.byteorder)
         if not data:
             self._at_end()
         return bool(data)
 
+    def _take(self) -> bytes:
+        if not self._is_file:
+            return os.read(self._fd, CHUNK)
+        if self._file is None:
+            from ..sources.compressed import decompressed  # late: few captures need it
+
+            self._file = decompressed(os.fdopen(self._fd, "rb", closefd=False))
+        data: bytes = self._file.read1(CHUNK)
+        return data
+
     def _at_end(self) -> None:
-        if self._decoder.pending and not self._skipping:
+        if self._decoder and self._decoder.pending and not self._skipping:
             self._tell(logging.WARNING, f"{self._name} ended within a packet")
         if not self._is_fifo:
             self._end(DONE)
             return
-        self._decoder = Decoder()  # the next writer begins with a savefile header
+        self._decoder = None  # the next writer begins a capture
         self._skipping = False
         self._loop.remove_reader(self._fd)
         self._loop.call_later(POLL, self._watch)
@@ -382,7 +395,7 @@ class Tcpdump(Stream):
 
     def _damaged(self) -> None:
         # Frames of another link type will not turn into pf's; a damage may be over.
-        self._end(FAILED if self._decoder.header is None else RETRY)
+        self._end(RETRY if self._decoder and self._decoder.offset else FAILED)
 
 
 def make_feed(

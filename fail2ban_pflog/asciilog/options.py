@@ -102,7 +102,8 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
         "-r",
         "--read",
         metavar="FILE",
-        help="a savefile, once; a FIFO, again and again; - is standard input",
+        help="a capture (pcap or pcapng, also .gz .bz2 .xz .zst), once; a FIFO, which is not "
+        "unpacked, again and again; - is standard input",
     )
     source.add_argument(
         "--tcpdump",

@@ -22,13 +22,13 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Callable, NamedTuple, Optional, Union, cast
+from typing import Any, BinaryIO, Callable, NamedTuple, Optional, cast
 
 from ..errors import PflogError
 from ..pcapng import MAGIC as PCAPNG_MAGIC
-from ..pcapng import PcapngDecoder
+from ..pcapng import decoder_of
 from ..savefile import MAGICS as SAVEFILE_MAGICS
-from ..savefile import Decoder, Record
+from ..savefile import Record
 from .compressed import MAGICS as PACKED_MAGICS
 from .compressed import decompressed
 
@@ -170,6 +170,11 @@ class Captures:
             for each in self._all
         ]
 
+    @property
+    def firsts(self) -> list[tuple[int, str]]:
+        """Of the captures that wait to be read: the first packet's second, and the name."""
+        return [(capture.first[0], capture.name) for capture in reversed(self._waiting)]
+
     def __iter__(self) -> Iterator[Batch]:
         """All packets; can be asked for once."""
         active: list[tuple[tuple[int, int], int, _Capture]] = []
@@ -237,7 +242,7 @@ class _Capture:
         self._is_stream = is_stream(name)
         self._raw: Optional[BinaryIO] = None
         self._file: Any = None
-        self._decoder: Union[Decoder, PcapngDecoder] = Decoder()
+        self._decoder = decoder_of(b"")
 
     @property
     def head(self) -> tuple[int, int]:
@@ -246,10 +251,7 @@ class _Capture:
 
     @property
     def byteorder(self) -> str:
-        decoder = self._decoder
-        if isinstance(decoder, PcapngDecoder):
-            return decoder.byteorder
-        return decoder.header.byteorder if decoder.header else "<"
+        return self._decoder.byteorder
 
     def peek(self) -> bool:
         """Find ``first``; False when there is no packet."""
@@ -322,5 +324,4 @@ class _Capture:
         self._raw = raw
         buffered = raw if isinstance(raw, io.BufferedReader) else io.BufferedReader(cast(Any, raw))
         self._file = decompressed(buffered)
-        start = self._file.peek(4)[:4]
-        self._decoder = PcapngDecoder() if start == PCAPNG_MAGIC else Decoder()
+        self._decoder = decoder_of(self._file.peek(1))

@@ -11,12 +11,12 @@ does alone.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable
 
+from ...cores import cores
 from ...sources.captures import Captures, is_stream, sizes
 from .family import families
 from .jails import Configuration, ConfigurationError, quiet
@@ -94,16 +94,10 @@ def run_sweep(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Ju
             configuration.load(sweep.jail, each)
             seen.update(each.items())
     sweep = sweep._replace(sizes=sizes(sweep.captures))
-    jobs = min(_cores(), len(sweep.settings))
+    jobs = min(cores(), len(sweep.settings))
     if jobs == 1 or any(map(is_stream, sweep.captures)):
         return _judge(sweep, tell, report)
     return _Workers(sweep, jobs, tell, report).run()
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def shares(settings: Sequence[dict[str, str]], jobs: int) -> list[list[int]]:

@@ -13,7 +13,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "fail2ban_pflog"
 IO = ("cores", "sources", "health", "places", "intake", "host")
 SHELLS = (
-    "backend", "watch", "blame", "asciilog", "backtest", "cli", "export", "printer", "install", "doctor"
+    "backend", "watch", "blame", "asciilog", "backtest", "cli", "export", "printer", "install",
+    "doctor",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "logging", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket",

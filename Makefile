@@ -14,6 +14,10 @@ help:
 	@echo "make soak    an hour of faults in a loop: memory, threads and descriptors must not grow"
 	@echo "make lab     real scanners in network namespaces; makes tests/data/lab anew"
 	@echo "make compat  tests with the fail2bans of other Debian releases"
+	@echo "make completions  write completions/ anew, after a change of the command lines"
+	@echo "make dist    build sdist and wheel below dist/, and test the wheel"
+	@echo "make deb     build Debian's package below dist/"
+	@echo "make test-deb  install, try and purge it in a throw-away Debian"
 	@echo "make clean   remove what the others made"
 
 setup-demo:
@@ -63,6 +67,20 @@ lab: setup
 
 compat: setup
 	@scripts/compat
+
+.PHONY: completions dist deb test-deb
+completions: setup
+	@$(PY) scripts/completions.py
+
+dist: setup
+	@$(PY) -m pip install --quiet --disable-pip-version-check build twine
+	@scripts/dist
+
+deb:
+	@scripts/deb
+
+test-deb: deb
+	@scripts/test-deb
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,15 +1,28 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The package's description; the tools' settings are in pyproject.toml."""
+"""The package's description; the tools' settings are in pyproject.toml.
 
+PROJECT_URL in the environment is the address of the public repository, for whoever publishes
+the package.  With it the README's links lead there; without it they would lead nowhere on an
+index page, so only their words are kept.
+"""
+
+import os
 import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).resolve().parent
+URL = os.environ.get("PROJECT_URL", "").rstrip("/")
 VERSION = re.search(
     r'^__version__ = "([^"]+)"$', (HERE / "fail2ban_pflog/__init__.py").read_text(), re.MULTILINE
 ).group(1)
+
+
+def long_description():
+    """Return the README, its relative links made absolute or made words."""
+    link = rf"[\1]({URL}/blob/v{VERSION}/\2)" if URL else r"\1"
+    return re.sub(r"\[([^]]+)\]\(([\w./-]+)\)", link, (HERE / "README.md").read_text())
 
 
 def shared(folder, target):
@@ -17,6 +30,7 @@ def shared(folder, target):
     return [
         (str(Path("share", target, parent.relative_to(HERE / folder))), files)
         for parent in sorted({path.parent for path in (HERE / folder).rglob("*") if path.is_file()})
+        if parent.name != "__pycache__"
         if (files := sorted(str(p.relative_to(HERE)) for p in parent.iterdir() if p.is_file()))
     ]
 
@@ -30,13 +44,19 @@ setup(
     name="fail2ban-pflog",
     version=VERSION,
     description="fail2ban reads the BSD packet filter's log (pflog) directly",
-    long_description=(HERE / "README.md").read_text(),
+    long_description=long_description(),
     long_description_content_type="text/markdown",
+    author="The fail2ban-pflog contributors",
     license="GPL-2.0-or-later",
+    url=URL or None,
+    project_urls={"Changelog": f"{URL}/blob/main/CHANGELOG.md"} if URL else {},
+    keywords=["fail2ban", "pf", "pflog", "packet filter", "firewall", "port scan", "BSD"],
     python_requires=">=3.9",
     packages=find_packages(include=["fail2ban_pflog", "fail2ban_pflog.*"]),
     package_data={"fail2ban_pflog": ["py.typed"]},
     data_files=[
+        *shared("completions/bash", "bash-completion/completions"),
+        *shared("completions/zsh", "zsh/site-functions"),
         *shared("config", "fail2ban-pflog/config"),
         *shared("files", "fail2ban-pflog/files"),
         manual(1),
@@ -46,7 +66,7 @@ setup(
         "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
         "backtest": ["matplotlib>=3.6", "rich", "zstandard; python_version < '3.14'"],
         "export": ["pyarrow>=15"],
-        "test": ["duckdb", "mypy", "pyarrow>=15", "pytest", "ruff"],
+        "test": ["check-jsonschema", "duckdb", "mypy", "pyarrow>=15", "pytest", "ruff", "shtab"],
     },
     entry_points={
         "console_scripts": [
@@ -55,10 +75,19 @@ setup(
         ]
     },
     classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
         "Environment :: No Input/Output (Daemon)",
         "Intended Audience :: System Administrators",
-        "Operating System :: POSIX :: BSD",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: BSD :: FreeBSD",
+        "Operating System :: POSIX :: BSD :: OpenBSD",
+        "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Topic :: Security",
         "Topic :: System :: Networking :: Firewalls",
+        "Topic :: System :: Networking :: Monitoring",
+        "Typing :: Typed",
     ],
 )

@@ -15,7 +15,7 @@ from typing import Optional
 
 from . import __version__
 
-__all__ = ["main"]
+__all__ = ["main", "parser"]
 
 _COMMANDS = (
     "printer", "backtest.command", "export.command", "install.command", "doctor.command",
@@ -23,19 +23,24 @@ _COMMANDS = (
 """The modules of the sub-commands, in the order in which the help lists them."""
 
 
+def parser() -> argparse.ArgumentParser:
+    """Make the parser of the whole command line."""
+    made = argparse.ArgumentParser(
+        prog="fail2ban-pflog", description="Read the BSD packet filter's log (pflog)."
+    )
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    for name in _COMMANDS:
+        importlib.import_module(f"{__package__}.{name}").add_command(commands)
+    return made
+
+
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run one sub-command; returns the exit status.
 
     argv: the arguments without the program's name; the process's own by default.
     """
-    parser = argparse.ArgumentParser(
-        prog="fail2ban-pflog", description="Read the BSD packet filter's log (pflog)."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name in _COMMANDS:
-        importlib.import_module(f"{__package__}.{name}").add_command(commands)
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     status: int = arguments.run(arguments)
     return status
 

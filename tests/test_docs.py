@@ -104,6 +104,7 @@ def test_each_source_file_names_its_licence() -> None:
     if listed.returncode:
         pytest.skip("needs a git checkout")
     others = {"LICENSE", "MANIFEST.in", "py.typed", ".gitignore"}
+    others |= {"README.Debian", "pkg-descr", "DESCR"}  # prose
     for path in map(REPO.joinpath, listed.stdout.split()):
         if path.suffix == ".md" or path.name in others or "tests/data" in str(path):
             continue

@@ -18,7 +18,7 @@ from ..errors import PflogError
 from ..sources import bpf
 from .tell import PROGRAM
 
-__all__ = ["Options", "check", "parse"]
+__all__ = ["Options", "check", "parse", "parser"]
 
 LOG = "/var/log/pflog.log"
 PID_FILE = f"/var/run/{PROGRAM}.pid"
@@ -75,15 +75,15 @@ class Options:
         return "standard input" if name == "-" else name
 
 
-def parse(argv: Optional[Sequence[str]]) -> Options:
-    """Read the command line; exits with 2 and a hint when it makes no sense."""
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """Make the command line's parser."""
+    made = argparse.ArgumentParser(
         prog=PROGRAM,
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    source = parser.add_argument_group("where packets come from (one of these)")
+    source = made.add_argument_group("where packets come from (one of these)")
     sources = source.add_mutually_exclusive_group()
     sources.add_argument(
         "-i",
@@ -118,10 +118,10 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
         default="",
         help="only packets of the interface that match, see pcap-filter(7) (default: all)",
     )
-    parser.add_argument(
+    made.add_argument(
         "-l", "--log", metavar="FILE", default=LOG, help=f"the text log (default: {LOG})"
     )
-    parser.add_argument(
+    made.add_argument(
         "-p",
         "--pid-file",
         metavar="FILE",
@@ -129,28 +129,34 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
         help=f"where the process id is kept, '' for nowhere (default: {PID_FILE} for root, "
         "nowhere for others)",
     )
-    parser.add_argument(
+    made.add_argument(
         "-u",
         "--user",
         metavar="NAME",
         help=f"whom to become, if started as root; root to remain it "
         f"(default: {USERS[0]} where that user exists, else {USERS[1]})",
     )
-    parser.add_argument(
+    made.add_argument(
         "--check", action="store_true", help="check the options and the system, then stop"
     )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    arguments = parser.parse_args(argv)
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return made
+
+
+def parse(argv: Optional[Sequence[str]]) -> Options:
+    """Read the command line; exits with 2 and a hint when it makes no sense."""
+    program = parser()
+    arguments = program.parse_args(argv)
     reads_file = arguments.follow or arguments.read
     if reads_file and (arguments.bpf or arguments.tcpdump):
-        parser.error("--bpf and --tcpdump are for an interface, not for a file")
+        program.error("--bpf and --tcpdump are for an interface, not for a file")
     tcpdump = arguments.tcpdump
     if not reads_file and not tcpdump and importlib.util.find_spec("pcapy") is None:
         tcpdump = "tcpdump"
     try:
         user = _user(arguments.user)
     except ValueError as error:
-        parser.error(str(error))
+        program.error(str(error))
     return Options(
         interface=arguments.interface,
         bpf=arguments.bpf,

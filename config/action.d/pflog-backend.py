@@ -213,6 +213,17 @@ def tell_in_status(jail, rows):
 
     def told(flavor="basic"):
         answer = status(jail.filter, flavor=flavor)
-        return answer if flavor in ("stats", "short") else [*answer, *rows]
+        return answer if flavor in ("stats", "short") else [*answer, *rows, *capture()]
 
     jail.filter.status = told
+
+
+def capture():
+    """Return a row for the status: what reads interfaces; none where that cannot be told."""
+    try:
+        from fail2ban_pflog.sources.bpf import about
+
+        return [("Capture", about())]
+    except BaseException as error:
+        logSys.debug("nothing to tell of pcapy: %r", error)
+        return []

@@ -51,7 +51,9 @@ setup(
         "console_scripts": [
             "fail2ban-pflog = fail2ban_pflog.cli:main",
             "fail2ban-pflogd = fail2ban_pflog.asciilog:main",
-        ]
+        ],
+        # For a fail2ban that looks for backends there (docs/upstream.md); none does yet.
+        "fail2ban.backends": ["pflog = fail2ban_pflog.backend:FilterPflog"],
     },
     classifiers=[
         "Environment :: No Input/Output (Daemon)",

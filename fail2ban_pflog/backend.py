@@ -485,17 +485,16 @@ def register() -> None:
         original = original.__wrapped__
 
     @functools.wraps(original)
-    def set_backend(jail: Any, backend: str) -> None:
+    def set_backend(jail: Any, backend: str) -> Any:
         if not _ASKED.match(backend):
-            original(jail, backend)
-            return
+            return original(jail, backend)
         name, bracket, rest = backend.partition("[")
         text = name.strip() + bracket + rest
         problem = _unreadable(text)
         jail._BACKENDS = [NAME]
         jail._initPflog = functools.partial(_init, jail, problem)
         try:
-            original(jail, NAME if problem else text)
+            return original(jail, NAME if problem else text)
         finally:
             del jail._BACKENDS
 

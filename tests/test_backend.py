@@ -123,6 +123,14 @@ def test_what_begins_with_pflog_is_meant_for_us(name: str, meant: str) -> None:
     assert why.endswith(f"did you mean pflog[interface={meant}]?")
 
 
+@pytest.mark.parametrize("backend", ["polling", "pflog"])
+def test_fail2ban_hears_which_backend_it_has(backend: str) -> None:
+    """What fail2ban's own code returns is handed on: 1.1 tells it in `fail2ban-client stats`."""
+    register()
+    known = Jail("one", backend=backend).__dict__
+    assert known.get("_realBackend", backend) == backend  # 1.0 has none
+
+
 def test_unknown_backends_stay_unknown() -> None:
     """All other names are fail2ban's."""
     register()

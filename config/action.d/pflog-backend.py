@@ -154,11 +154,10 @@ def register_stand_in(problem):
     @functools.wraps(original)
     def set_backend(jail, backend):
         if not re.match(r"\W*pflog", backend, re.IGNORECASE):
-            original(jail, backend)
-            return
+            return original(jail, backend)
         jail._BACKENDS = ["pflog"]
         try:
-            original(jail, "pflog")
+            return original(jail, "pflog")
         finally:
             del jail._BACKENDS
 

@@ -39,8 +39,7 @@ setup(
     data_files=[
         *shared("config", "fail2ban-pflog/config"),
         *shared("files", "fail2ban-pflog/files"),
-        manual(1),
-        manual(8),
+        *map(manual, (1, 5, 8)),
     ],
     install_requires=["pcapy-ng>=2.1"],
     extras_require={

@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,7 +97,8 @@ def run(names: list[str], *options: str, patch: Optional[Path] = None) -> Outcom
         if not (place / "outcomes.json").exists():
             sys.exit(f"the tests did not end: {done.stdout[-2000:].decode(errors='replace')}")
         outcomes: Outcomes = json.loads((place / "outcomes.json").read_text())
-        return outcomes
+        # Some have the name of a temporary file in theirs.
+        return {re.sub(r"\(/.*\)", "", test): outcome for test, outcome in outcomes.items()}
 
 
 def told(outcomes: Outcomes) -> str:

@@ -108,6 +108,18 @@ def test_start_fails_where_pf_conf_would_ignore_the_bans(
     assert calls(tmp_path) == ["-s rules"]
 
 
+@pytest.mark.parametrize("table", ["<f2b-pflog>", "<f2b-pflog:3>"])
+def test_start_accepts_the_table_as_pfctl_prints_it(action: Action, table: str) -> None:
+    """Some pfctls print the number of addresses with the table's name."""
+    action(f"block drop in quick from {table} to any\n", where="table").start()
+
+
+def test_start_wants_that_very_table(action: Action) -> None:
+    """A table whose name only begins like it is another one."""
+    with pytest.raises(RuntimeError):
+        action("block drop in quick from <f2b-pflog-slow> to any\n", where="table").start()
+
+
 def test_a_table_of_pf_conf_is_used_without_any_anchor(action: Action, tmp_path: Path) -> None:
     """With where=table addresses go into the main table, and no rule is loaded."""
     made = action("block drop in quick from <f2b-pflog> to any\n", where="table")

@@ -220,3 +220,15 @@ def test_the_loaders_jail_tells_what_is_loaded(running: Server) -> None:
         rf"pflog {re.escape(__version__)}, Python 3\.\d+, {package}", status["Backend"]
     )
     assert re.fullmatch(r"pcapy-ng [\d.]+, libpcap version .*, filters pf's log", status["Capture"])
+
+
+def test_bans_of_an_old_jail_are_carried_over(server: MakeServer, tmp_path: Path) -> None:
+    """docs/migrating.md: what one jail's `get banip` prints is what another's `set` takes."""
+    log = tmp_path / "plain.log"
+    log.touch()
+    old = f"enabled = true\nfilter = plain\nbackend = polling\nlogpath = {log}\naction =\n"
+    made = server(f"[pf]\n{old}\n{text('', action='recorder')}").start()
+    made.ask("set", "pf", "banip", SCANNER, CLIENT)
+    wait_for(lambda: len(made.ask("get", "pf", "banip")) == 2, "the old bans")
+    made.client("set", "pflog", "banip", *made.client("get", "pf", "banip").split())
+    made.wait_for_bans(SCANNER, CLIENT)

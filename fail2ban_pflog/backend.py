@@ -254,7 +254,7 @@ class FilterPflog(FileFilter):
         lines, distinct = self.lines, self.lines.distinct
         parts = [
             f"{lines.read} read",
-            f"{lines.passed} lines passed",
+            f"{lines.passed} lines counted",
             f"{lines.undecodable} undecodable",
             f"{distinct.repeats} repeats",
             f"{distinct.let_be} of no interest",

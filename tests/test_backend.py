@@ -170,7 +170,7 @@ def test_banned_source_is_muted(tmp_path: Path) -> None:
     filter_.addLogPath(str(path))
     drain(filter_)
     status = dict(filter_.status())
-    assert "5 lines passed" in status["Packets"]
+    assert "5 lines counted" in status["Packets"]
     assert "494 of banned sources" in status["Packets"]
 
 

@@ -219,6 +219,8 @@ def tell_in_status(jail, rows):
 
 def capture():
     """Return a row for the status: what reads interfaces; none where that cannot be told."""
+    if "fail2ban_pflog.backend" not in sys.modules:
+        return []
     try:
         from fail2ban_pflog.sources.bpf import about
 

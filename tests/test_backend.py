@@ -180,7 +180,8 @@ def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
     path = tmp_path / "pflog"
     path.write_bytes(
-        savefile_header() + b"".join(scan(f"192.0.2.{n}", range(1, 6), NOW - 10) for n in range(4))
+        savefile_header()
+        + b"".join(scan(f"198.51.100.{n}", range(1, 6), NOW - 10) for n in range(4))
     )
     filter_ = make(brake="2")
     filter_._prepare()
@@ -191,13 +192,13 @@ def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tickets = iter(filter_.jail.getFailTicket, False)
         return [str(ticket.getID()) for ticket in tickets]
 
-    assert banned() == ["192.0.2.0", "192.0.2.1"]
+    assert banned() == ["198.51.100.0", "198.51.100.1"]
     status = filter_.status()
     assert "2 bans wait" in dict(status)["Packets"]
     assert "more than 2 sources a minute" in dict(status)["Warning"]
     ticks[0] += 60
     drain(filter_)
-    assert banned() == ["192.0.2.2", "192.0.2.3"]
+    assert banned() == ["198.51.100.2", "198.51.100.3"]
     assert "Warning" not in dict(filter_.status())
 
 

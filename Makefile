@@ -8,7 +8,7 @@ help:
 	@echo "make demo    install what is missing and show a ban, from packet to verdict"
 	@echo "make test    install what is missing and run the tests"
 	@echo "make check   ruff and mypy --strict"
-	@echo "make oracle  compare our lines with tcpdump's: CAPTURES=folder, or what the tests made"
+	@echo "make oracle  compare our lines with tcpdump's: CAPTURES=directory, or what the tests made"
 	@echo "make fuzz    let atheris look for bytes that break the core: SECONDS=60"
 	@echo "make bench   CPU time against tcpdump, tshark, text logs and fail2ban's classic way"
 	@echo "make soak    an hour of faults in a loop: memory, threads and descriptors must not grow"

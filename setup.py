@@ -59,8 +59,7 @@ setup(
         *shared("completions/zsh", "zsh/site-functions"),
         *shared("config", "fail2ban-pflog/config"),
         *shared("files", "fail2ban-pflog/files"),
-        manual(1),
-        manual(8),
+        *map(manual, (1, 5, 8)),
     ],
     extras_require={
         "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
@@ -72,7 +71,9 @@ setup(
         "console_scripts": [
             "fail2ban-pflog = fail2ban_pflog.cli:main",
             "fail2ban-pflogd = fail2ban_pflog.asciilog:main",
-        ]
+        ],
+        # For a fail2ban that looks for backends there (docs/upstream.md); none does yet.
+        "fail2ban.backends": ["pflog = fail2ban_pflog.backend:FilterPflog"],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -259,7 +259,7 @@ class FilterPflog(FileFilter):
         lines, distinct = self.lines, self.lines.distinct
         parts = [
             f"{lines.read} read",
-            f"{lines.passed} lines passed",
+            f"{lines.passed} lines counted",
             f"{lines.undecodable} undecodable",
             f"{distinct.repeats} repeats",
             f"{distinct.let_be} of no interest",
@@ -524,17 +524,16 @@ def register() -> None:
         original = original.__wrapped__
 
     @functools.wraps(original)
-    def set_backend(jail: Any, backend: str) -> None:
+    def set_backend(jail: Any, backend: str) -> Any:
         if not is_meant(backend):
-            original(jail, backend)
-            return
+            return original(jail, backend)
         name, bracket, rest = backend.partition("[")
         text = name.strip() + bracket + rest
         problem = _unreadable(text)
         jail._BACKENDS = [NAME]
         jail._initPflog = functools.partial(_init, jail, problem)
         try:
-            original(jail, NAME if problem else text)
+            return original(jail, NAME if problem else text)
         finally:
             del jail._BACKENDS
 

@@ -2,7 +2,7 @@
 """`make demo`: a scan in a real pflog file, the stock fail2ban, and what it bans.
 
 The capture is FreeBSD's own pflogd's, with its times moved to now.  The server is the
-distribution's, started with a folder of its own; its action only writes down.
+distribution's, started with a directory of its own; its action only writes down.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def main() -> None:
             report(f2b)
         finally:
             f2b.stop()
-        show("The server is stopped and its folder removed; nothing of the system was touched.")
+        show("The server is stopped and its directory removed; nothing of the system was touched.")
 
 
 def settled(f2b: Server) -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,9 @@ import pytest
 from fail2ban.client.actionreader import ActionReader
 from fail2ban.server.action import CommandAction
 
-CONFIG = Path(__file__).parents[1] / "config"
+from tests.pfctl import calls, stand_in
 
-PFCTL = """#!/bin/sh
-echo "$*" >> {folder}/calls
-case "$*" in
-*-f\\ -) cat > {folder}/loaded ;;
-*"-s rules") cat {folder}/rules {folder}/loaded 2>/dev/null ;;
-esac
-exit 0
-"""
+CONFIG = Path(__file__).parents[1] / "config"
 
 Action = Callable[..., Any]
 
@@ -29,12 +21,9 @@ Action = Callable[..., Any]
 @pytest.fixture
 def action(tmp_path: Path) -> Action:
     """Make the action of jail `pflog` with options; pf.conf's rules are in the file `rules`."""
-    pfctl = tmp_path / "pfctl"
-    pfctl.write_text(PFCTL.format(folder=tmp_path))
-    pfctl.chmod(pfctl.stat().st_mode | stat.S_IXUSR)
 
     def make(rules: str = 'anchor "f2b/*" all\n', **options: str) -> Any:
-        (tmp_path / "rules").write_text(rules)
+        pfctl = stand_in(tmp_path, rules)
         reader = ActionReader(
             "pf-pflog",
             "pflog",
@@ -49,10 +38,6 @@ def action(tmp_path: Path) -> Action:
         return made
 
     return make
-
-
-def calls(folder: Path) -> list[str]:
-    return (folder / "calls").read_text().splitlines()
 
 
 def info(ip: str) -> dict[str, str]:
@@ -73,7 +58,7 @@ def test_start_loads_a_rule_for_every_protocol_into_the_jails_own_anchor(
 
 @pytest.mark.parametrize("ip", ["198.51.100.7", "2001:db8::7", "2001:db8:1:2::/64"])
 def test_ban_adds_to_the_table_and_cuts_states(action: Action, tmp_path: Path, ip: str) -> None:
-    """An address or a prefix goes into the table, and its open connections are killed."""
+    """An address or a prefix goes into the table; its states and source tracking are killed."""
     made = action()
     made.start()
     (tmp_path / "calls").unlink()
@@ -81,6 +66,7 @@ def test_ban_adds_to_the_table_and_cuts_states(action: Action, tmp_path: Path, i
     assert calls(tmp_path) == [
         f"-a f2b/pflog -t f2b-pflog -T add {ip}",
         f"-k {ip}",
+        f"-K {ip}",
     ]
 
 
@@ -99,7 +85,7 @@ def test_stop_touches_only_its_own_anchor(action: Action, tmp_path: Path) -> Non
     made.start()
     made.ban(info("198.51.100.7"))
     made.stop()
-    changing = [call for call in calls(tmp_path) if call != "-s rules" and "-k" not in call]
+    changing = [call for call in calls(tmp_path) if call.split()[0] not in ("-s", "-k", "-K")]
     assert changing[-2:] == ["-a f2b/pflog -F rules", "-a f2b/pflog -t f2b-pflog -T kill"]
     assert [call for call in changing if not call.startswith("-a f2b/pflog ")] == []
 
@@ -122,6 +108,18 @@ def test_start_fails_where_pf_conf_would_ignore_the_bans(
     assert calls(tmp_path) == ["-s rules"]
 
 
+@pytest.mark.parametrize("table", ["<f2b-pflog>", "<f2b-pflog:3>"])
+def test_start_accepts_the_table_as_pfctl_prints_it(action: Action, table: str) -> None:
+    """Some pfctls print the number of addresses with the table's name."""
+    action(f"block drop in quick from {table} to any\n", where="table").start()
+
+
+def test_start_wants_that_very_table(action: Action) -> None:
+    """A table whose name only begins like it is another one."""
+    with pytest.raises(RuntimeError):
+        action("block drop in quick from <f2b-pflog-slow> to any\n", where="table").start()
+
+
 def test_a_table_of_pf_conf_is_used_without_any_anchor(action: Action, tmp_path: Path) -> None:
     """With where=table addresses go into the main table, and no rule is loaded."""
     made = action("block drop in quick from <f2b-pflog> to any\n", where="table")
@@ -132,5 +130,6 @@ def test_a_table_of_pf_conf_is_used_without_any_anchor(action: Action, tmp_path:
         "-s rules",
         "-t f2b-pflog -T add 198.51.100.7",
         "-k 198.51.100.7",
+        "-K 198.51.100.7",
         "-t f2b-pflog -T flush",
     ]

@@ -406,7 +406,7 @@ def test_no_symbolic_link_in_a_shared_folder(tmp_path: Path, mode: int) -> None:
     for log in (shared / "log", shared / "folder/target"):
         done = run("--log", log, "--pid-file", "")
         assert done.returncode == 1
-        assert "is a symbolic link in a folder that others can write" in done.stderr
+        assert "is a symbolic link in a directory that others can write" in done.stderr
     assert target.read_text() == "precious\n"
 
 
@@ -420,7 +420,7 @@ def test_no_symbolic_link_after_a_rotation(start: Start, tmp_path: Path) -> None
     writer.log.rename(tmp_path / "old")
     writer.log.symlink_to(target)
     writer.kill(signal.SIGHUP)
-    writer.wait_said("is a symbolic link in a folder that others can write")
+    writer.wait_said("is a symbolic link in a directory that others can write")
     writer.feed(savefile(range(2)))
     writer.wait_lines(2, tmp_path / "old")
     writer.log.unlink()
@@ -472,7 +472,7 @@ def test_log_must_be_a_file(tmp_path: Path, make: Callable[[Path], None]) -> Non
         (["--read", "x", "--follow", "y"], 2, "not allowed with argument"),
         (["--read", "/no/such/file"], 1, "/no/such/file: there is no such file"),
         (["--tcpdump=/no/such/program"], 1, "there is no such program; install tcpdump"),
-        (["--log", "/no/such/folder/log"], 1, "/no/such/folder: there is no such folder"),
+        (["--log", "/no/such/folder/log"], 1, "/no/such/folder: there is no such directory"),
         (["--help"], 0, "Without options it listens on pflog0"),
         (["--version"], 0, "fail2ban-pflogd 0."),
     ],

@@ -123,6 +123,14 @@ def test_what_begins_with_pflog_is_meant_for_us(name: str, meant: str) -> None:
     assert why.endswith(f"did you mean pflog[interface={meant}]?")
 
 
+@pytest.mark.parametrize("backend", ["polling", "pflog"])
+def test_fail2ban_hears_which_backend_it_has(backend: str) -> None:
+    """What fail2ban's own code returns is handed on: 1.1 tells it in `fail2ban-client stats`."""
+    register()
+    known = Jail("one", backend=backend).__dict__
+    assert known.get("_realBackend", backend) == backend  # 1.0 has none
+
+
 def test_unknown_backends_stay_unknown() -> None:
     """All other names are fail2ban's."""
     register()
@@ -162,7 +170,7 @@ def test_banned_source_is_muted(tmp_path: Path) -> None:
     filter_.addLogPath(str(path))
     drain(filter_)
     status = dict(filter_.status())
-    assert "5 lines passed" in status["Packets"]
+    assert "5 lines counted" in status["Packets"]
     assert "494 of banned sources" in status["Packets"]
 
 
@@ -172,7 +180,8 @@ def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
     path = tmp_path / "pflog"
     path.write_bytes(
-        savefile_header() + b"".join(scan(f"192.0.2.{n}", range(1, 6), NOW - 10) for n in range(4))
+        savefile_header()
+        + b"".join(scan(f"198.51.100.{n}", range(1, 6), NOW - 10) for n in range(4))
     )
     filter_ = make(brake="2")
     filter_._prepare()
@@ -183,14 +192,14 @@ def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         tickets = iter(filter_.jail.getFailTicket, False)
         return [str(ticket.getID()) for ticket in tickets]
 
-    assert banned() == ["192.0.2.0", "192.0.2.1"]
+    assert banned() == ["198.51.100.0", "198.51.100.1"]
     status = filter_.status()
     assert "2 bans wait" in dict(status)["Packets"]
     assert "more than 2 sources a minute" in dict(status)["Warning"]
     ticks[0] += 60
     drain(filter_)
-    assert banned() == ["192.0.2.2", "192.0.2.3"]
-    assert "sources a minute" not in dict(filter_.status())["Warning"]
+    assert banned() == ["198.51.100.2", "198.51.100.3"]
+    assert "sources a minute" not in dict(filter_.status()).get("Warning", "")
 
 
 def test_late_flush_is_not_cleaned_away(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFi
         (["--set", "bantime.increment=maybe"], "must be true or false"),
         (["--plot", "picture.doc"], ".svg"),
         (["--html", "/nonexistent/page.html"], "cannot be written"),
-        (["--html", "/"], "is a folder"),
+        (["--html", "/"], "is a directory"),
         (["--html", str(SCRUB)], "is a capture"),
         (["--set", "mode = any"], "as in maxretry=5"),
         (["--set", "MaxRetry=3"], "as in maxretry=5"),

@@ -294,6 +294,7 @@ def test_pcapy_that_cannot_be_imported(site: Site, tmp_path: Path, fault: str) -
     site.server.start()
     site.others_are_well()
     site.says("pflog", "pcapy")
+    site.says("pflog-backend", "pcapy-ng cannot be imported")
     log = site.server.log.read_text()
     assert log.count("pcapy-ng cannot be imported") == 1
     assert "unexpected" not in log

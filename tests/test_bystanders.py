@@ -28,7 +28,8 @@ from tests import f2b, peers
 from tests.packets import SYN, tcp
 from tests.pflogs import record, shifted
 
-DATA = Path(__file__).parent / "data"
+REPO = Path(__file__).resolve().parent.parent
+DATA = REPO / "tests/data"
 REAL = (
     "labelled/bystanders",
     "labelled/scrub",
@@ -200,7 +201,7 @@ def test_peers(
     form: str,
     tmp_path: Path,
 ) -> None:
-    """The README's table: this package bans fewer bystanders than others, and finds more."""
+    """This package bans fewer bystanders than others, and finds more, as README and docs say."""
     for name, captures in (("captures of real programs", REAL), ("made-up sources", [SYNTHETIC])):
         rules: dict[str, Score] = {}
         total = Score(0, 0, 0)
@@ -226,9 +227,22 @@ def test_peers(
         for rule, counts in rules.items():
             tell([f"{'  ' + rule:40}" + "".join(f"{count:>12}" for count in counts)])
         *others, normal, aggressive = rules.values()
+        assert documented(head, {"all": total, **rules}) in (REPO / "docs/jails.md").read_text()
+        if form == "live":
+            proof = f"| **{normal.bystanders} of {total.bystanders}** | {normal.scanners} of"
+            assert f"{proof} {total.scanners} |" in (REPO / "README.md").read_text()
         assert all(normal.bystanders < other.bystanders for other in others)
         assert all(aggressive.bystanders < other.bystanders for other in others)
         assert normal.scanners > rules["CrowdSec: 15 TCP ports"].scanners
+
+
+def documented(head: str, rules: dict[str, Score]) -> str:
+    """Make the table of docs/jails.md that has these figures."""
+    rows = [f"| {head} | bystanders, traceroutes | scanners | scanners of ACK type |"]
+    rows.append("| --- | --- | --- | --- |")
+    for rule, counts in rules.items():
+        rows.append(f"| {rule.replace('[pflog]', '`[pflog]`')} | {' | '.join(map(str, counts))} |")
+    return "\n".join(rows)
 
 
 def add(one: Score, other: Score) -> Score:

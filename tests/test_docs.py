@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import ast
+import configparser
 import re
 import shutil
 import subprocess
@@ -15,7 +17,7 @@ pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)
 
 from fail2ban_pflog import __version__
 from fail2ban_pflog.cli import main
-from fail2ban_pflog.options import Options
+from fail2ban_pflog.options import Options, short
 from fail2ban_pflog.scan import MODES, REASONS
 
 REPO = Path(__file__).resolve().parent.parent
@@ -28,12 +30,93 @@ def test_readme_lists_the_backends_options() -> None:
     assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == list(Options._fields)
 
 
+def section(name: str) -> str:
+    """A section of fail2ban-pflog.conf(5)."""
+    page = (REPO / "man/fail2ban-pflog.conf.5").read_text()
+    return page.split(f".Sh {name}\n")[1].split("\n.Sh ")[0]
+
+
+def documented(text: str) -> dict[str, str]:
+    """Options of a section, with what stands behind "Default:", in words or as a literal."""
+    entries = re.findall(
+        r"^\.It Cm (\w+)\n(.*?)(?=^\.It Cm |^\.El$|\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    return {
+        name: re.search(r"^Default:(?: |\n\.Ql )(.*?)(?: [.;])?$", entry, re.MULTILINE)[1]
+        for name, entry in entries
+    }
+
+
+def settings(file: str, name: str) -> dict[str, str]:
+    """What a section of a configuration file sets, as it stands there."""
+    parser = configparser.RawConfigParser()
+    parser.read(REPO / "config" / file)
+    return dict(parser[name])
+
+
 def test_manual_lists_the_backends_options() -> None:
-    """The manual page has each option, with a default."""
-    page = (REPO / "man/fail2ban-pflog.1").read_text().split(".Sh THE BACKEND")[1]
-    page = page.split(".Sh ")[0]
-    assert re.findall(r"^\.It Cm (\w+)", page, re.MULTILINE) == list(Options._fields)
-    assert page.count("Default:") == len(Options._fields)
+    """fail2ban-pflog.conf(5) has each option, in order, with its default."""
+    told = documented(section("THE BACKEND"))
+    assert list(told) == list(Options._fields)
+    words = {"interface": "pflog0", "bpf": "all packets.", "hold": "half of maxretry."}
+    assert told == {
+        **{name: str(value) for name, value in Options()._asdict().items()},
+        "silence": short(Options().silence),
+        **words,
+    }
+
+
+def test_manual_lists_the_filters_options() -> None:
+    """It has what the filter defines, but for the expressions that are made of it."""
+    made = r"_.*|.*regex|mdre-.*|datepattern"
+    names = [
+        name
+        for name in settings("filter.d/pflog.conf", "Definition")
+        if not re.fullmatch(made, name)
+    ]
+    told = documented(section("THE FILTER"))
+    assert sorted(told) == sorted(names)
+    for name, default in settings("filter.d/pflog.conf", "Definition").items():
+        if name in ("direction", "mode"):
+            assert told[name] == default
+
+
+def test_manual_lists_the_actions_options() -> None:
+    """It has each of [Init], in order, with the default that stands there."""
+    assert documented(section("THE ACTION")) == settings("action.d/pf-pflog.conf", "Init")
+
+
+def test_manual_lists_the_loaders_options() -> None:
+    """It has what the loader's action takes."""
+    loader = (REPO / "config/action.d/pflog-backend.py").read_text()
+    signature = re.search(r"def __init__\(self, jail, name, (.*), \*\*unknown\)", loader)
+    assert signature is not None
+    assert list(documented(section("THE LOADER"))) == re.findall(r"(\w+)=", signature[1])
+
+
+def test_manual_tells_the_jails() -> None:
+    """It has the thresholds of each jail, and the defaults of what they are made of."""
+    rows = re.findall(r"^\.It (pflog.*)$", section("THE JAILS"), re.MULTILINE)
+    told = {name: values for name, *values in (row.split(" Ta ") for row in rows)}
+    file = "jail.d/pflog.conf"
+    jails = configparser.RawConfigParser()
+    jails.read(REPO / "config" / file)
+    keys = ("maxretry", "findtime", "bantime")
+    assert told == {name: [jails[name][key] for key in keys] for name in jails.sections()}
+    defaults = {**settings(file, "DEFAULT"), "mode": jails["pflog"]["mode"]}
+    del defaults["pflog_action_mwl"]  # told in words
+    assert defaults.items() <= documented(section("THE JAILS")).items()
+
+
+def test_no_document_says_folder() -> None:
+    """What is read by administrators, messages too, calls a directory a directory."""
+    for place in ("*.md", "docs/*.md", "man/*", "config/*/*", "files/*/*"):
+        for path in REPO.glob(place):
+            assert "folder" not in path.read_text().lower(), path
+    for path in (REPO / "fail2ban_pflog").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                assert "folder" not in node.value.lower(), f"{path}, line {node.lineno}"
 
 
 def reasons() -> str:
@@ -54,9 +137,10 @@ def test_the_modes_are_documented() -> None:
 
 
 def test_every_document_that_is_named_exists() -> None:
-    """Links in the README lead somewhere."""
-    for name in set(re.findall(r"\]\(([\w./-]+)\)", README)):
-        assert (REPO / name).exists(), name
+    """Links between documents lead somewhere."""
+    for document in (*REPO.glob("*.md"), *REPO.glob("docs/*.md")):
+        for name in re.findall(r"\]\(([\w./-]+)\)", document.read_text()):
+            assert (document.parent / name).exists(), f"{document.name} names {name}"
 
 
 def test_what_check_says_is_said_so() -> None:

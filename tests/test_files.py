@@ -170,7 +170,7 @@ def test_rc_script_refuses_wrong_options(service: Service) -> None:
         path.write_text(path.read_text().replace("/the log/", "/no such folder/"))
     checked = service.run("configtest")
     assert checked.returncode != 0
-    assert "there is no such folder for the log" in checked.stdout + checked.stderr
+    assert "there is no such directory for the log" in checked.stdout + checked.stderr
     assert service.run("start").returncode != 0
     assert not service.runs()
 

@@ -158,11 +158,10 @@ def register_stand_in(problem):
     def set_backend(jail, backend):
         name = backend.partition("[")[0].lower()
         if "pflog" not in name and not get_close_matches(name, ["pflog"], cutoff=0.7):
-            original(jail, backend)
-            return
+            return original(jail, backend)
         jail._BACKENDS = ["pflog"]
         try:
-            original(jail, "pflog")
+            return original(jail, "pflog")
         finally:
             del jail._BACKENDS
 
@@ -220,10 +219,23 @@ def tell_in_status(jail, rows):
 
     def told(flavor="basic"):
         answer = status(jail.filter, flavor=flavor)
-        return answer if flavor in ("stats", "short") else [*answer, *rows]
+        return answer if flavor in ("stats", "short") else [*answer, *rows, *capture()]
 
     def go_on(problem):
         logSys.error("pflog-backend.py, what was loaded before goes on: %s", problem)
         rows.append(("Warning", problem))
 
     jail.filter.status, jail.filter.stay_idle = told, go_on
+
+
+def capture():
+    """Return a row for the status: what reads interfaces; none where that cannot be told."""
+    if "fail2ban_pflog.backend" not in sys.modules:
+        return []
+    try:
+        from fail2ban_pflog.sources.bpf import about
+
+        return [("Capture", about())]
+    except BaseException as error:
+        logSys.debug("nothing to tell of pcapy: %r", error)
+        return []

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Opening files where others can write, and the pid file.
 
-A path is walked folder by folder with descriptors, so nobody can exchange a part of
-it meanwhile.  A symbolic link is followed only where it stands in a folder that
+A path is walked directory by directory with descriptors, so nobody can exchange a part of
+it meanwhile.  A symbolic link is followed only where it stands in a directory that
 nobody but root and ourselves can write; elsewhere somebody could point it anywhere.
 """
 
@@ -74,7 +74,8 @@ def _walk(path: str, flags: int, mode: int) -> int:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
                 if _is_shared(folder):
                     raise OSError(
-                        errno.ELOOP, f"{name} is a symbolic link in a folder that others can write"
+                        errno.ELOOP,
+                        f"{name} is a symbolic link in a directory that others can write",
                     )
                 parts.extendleft(reversed(target.split("/")))
                 below = os.open("/" if target.startswith("/") else ".", _FOLDER, dir_fd=folder)
@@ -99,7 +100,7 @@ def _open(name: str, flags: int, mode: int, folder: int) -> int:
     if not stat.S_ISREG(status.st_mode):
         problem = "is not a regular file"
     elif status.st_nlink > 1 and _is_shared(folder):
-        problem = "has a second name, and others can write its folder"
+        problem = "has a second name, and others can write its directory"
     if problem:
         os.close(fd)
         raise OSError(errno.EINVAL, problem)

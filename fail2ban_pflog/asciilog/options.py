@@ -175,7 +175,7 @@ def check(options: Options) -> list[str]:
     problems = []
     folder = os.path.dirname(os.path.abspath(options.log))
     if not os.path.isdir(folder):
-        problems.append(f"{folder}: there is no such folder for the log")
+        problems.append(f"{folder}: there is no such directory for the log")
     elif not os.access(options.log if os.path.exists(options.log) else folder, os.W_OK):
         problems.append(f"{options.log}: the log cannot be written")
     file = options.follow or options.read

@@ -116,7 +116,7 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--config",
-        metavar="FOLDER",
+        metavar="DIRECTORY",
         type=Path,
         help="fail2ban's configuration; by default this host's, or else the package's own",
     )
@@ -221,7 +221,7 @@ def _check_output(path: Optional[Path]) -> None:
     if path is None:
         return
     if path.is_dir():
-        raise _UsageError(f"{path} is a folder")
+        raise _UsageError(f"{path} is a directory")
     if is_capture(path):
         raise _UsageError(f"{path} is a capture, it is not written over")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

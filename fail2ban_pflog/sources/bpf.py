@@ -7,6 +7,7 @@ pcapy is imported late: who neither listens nor filters does not need it.
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import re
 import struct
 import sys
@@ -17,7 +18,7 @@ from typing import Any, Callable
 from ..errors import PflogError
 from ..savefile import DLT_PFLOG
 
-__all__ = ["check", "frame_filter", "join", "pcapy"]
+__all__ = ["about", "check", "frame_filter", "join", "pcapy"]
 
 _INSTALL = "pip install --no-binary pcapy-ng pcapy-ng"
 
@@ -103,3 +104,38 @@ def frame_filter(expression: str) -> Callable[[bytes], bool]:
 def join(*expressions: str) -> str:
     """Return the expression that all of the given ones together make; "" where none is."""
     return " and ".join(f"({expression})" for expression in expressions if expression.strip())
+
+
+def about() -> str:
+    """Say which pcapy and which libpcap read the interface, and whether they know pf's words."""
+    try:
+        module = pcapy()
+    except PflogError as error:
+        return error.reason
+    try:
+        check("inbound and action block")
+        knows = "filters pf's log"
+    except PflogError as error:
+        knows = error.reason
+    return f"{_version()}, {_libpcap(module)}, {knows}"
+
+
+def _version() -> str:
+    for name in ("pcapy-ng", "pcapy"):
+        try:
+            return f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return "pcapy of unknown version"
+
+
+def _libpcap(module: Any) -> str:
+    """Ask the libpcap that pcapy is linked with; pcapy itself does not tell."""
+    try:
+        import ctypes  # not every Python of a system has it
+
+        ask = ctypes.CDLL(module.__file__).pcap_lib_version
+    except (ImportError, MemoryError, OSError, AttributeError, TypeError):
+        return "libpcap of unknown version"
+    ask.restype = ctypes.c_char_p
+    return str(ask().decode(errors="replace"))

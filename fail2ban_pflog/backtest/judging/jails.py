@@ -132,7 +132,7 @@ class JailInfo(NamedTuple):
 
 
 def find_configuration() -> Path:
-    """The configuration folder of this host that knows pflog, or else the package's own.
+    """The configuration directory of this host that knows pflog, or else the package's own.
 
     Raises ConfigurationError where there is neither.
     """
@@ -148,7 +148,7 @@ def find_configuration() -> Path:
 
 
 class Configuration:
-    """fail2ban's configuration in one folder.
+    """fail2ban's configuration in one directory.
 
     Raises ConfigurationError where there is none.
     """

@@ -23,7 +23,7 @@ MAX_SETTINGS = 10_000
 class Sweep(NamedTuple):
     """What a process needs to know.
 
-    config: the configuration's folder.  captures: as ``Captures`` takes them.
+    config: the configuration's directory.  captures: as ``Captures`` takes them.
     settings: one dictionary of jail options per combination.  trust: as ``Trust`` takes it.
     sizes: of the captures, of which all processes are to read as much.
     """

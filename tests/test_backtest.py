@@ -39,6 +39,7 @@ from fail2ban_pflog import __version__
 from fail2ban_pflog.backtest.judging import jails, judge, run, survey
 from fail2ban_pflog.backtest.telling import report
 from fail2ban_pflog.cli import main
+from fail2ban_pflog.scan import LATE_ANSWER
 from fail2ban_pflog.sources.captures import Captures
 
 # -- verdicts ---------------------------------------------------------------------------
@@ -474,7 +475,7 @@ def test_explain_what_is_let_be(capsys: pytest.CaptureFixture[str]) -> None:
     """The policy's reason is told by name, with the mode that counts it; alike packets are told
     once."""
     out = explained(capsys, BYSTANDERS, "--source", "198.51.100.62")
-    assert out.count("LATE_ANSWER: UDP to a port of this host's own") == 1
+    assert out.count(f"LATE_ANSWER: {LATE_ANSWER.words};") == 1
     assert "mode=normal does not count it, mode=any does\n    -> let be: makes no line\n" in out
     assert "and 39 more like it" in out
     assert "    Let be: LATE_ANSWER 40.\n" in out

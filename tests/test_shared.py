@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import gc
+import random
+import sys
 import threading
 import time
 from pathlib import Path
@@ -263,3 +265,39 @@ def test_events_of_jails_that_are_gone_are_forgotten() -> None:
     del event
     gc.collect()
     assert len(shared._BELLS) == before
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_jails_that_come_and_go_never_lock_each_other_out(path: Path, seed: int) -> None:
+    """Threads that open, read and close one file and one interface at once all come to an end,
+    and each that read to the end had every packet."""
+    append(path, 1, 4000)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    whole: list[bool] = []
+
+    def jail(number: int) -> None:
+        dice = random.Random(seed * 100 + number)
+        event = threading.Event()
+        for _ in range(20):
+            shared.bell(event)
+            follower = follow(path)
+            if dice.random() < 0.5:
+                follower.read()
+            else:
+                whole.append(drain(follower) == list(range(4000)))
+            follower.close()
+            ear = listener([])
+            ear.close()
+
+    threads = [threading.Thread(target=jail, args=(n,), daemon=True) for n in range(6)]
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    finally:
+        sys.setswitchinterval(before)
+    assert not any(thread.is_alive() for thread in threads)
+    assert whole
+    assert all(whole)

@@ -8,7 +8,8 @@ blocks or stops reads later, by himself.  An interface is listened to once (``Li
 what came waits for each jail up to a bound, and what was lost behind it is told.
 
 The locks are held while bytes are read and decoded, some milliseconds, and never over what
-a jail makes of them.
+a jail makes of them.  Two are held at once in two places only: a file's and then that of the
+bells, and that of all interfaces and then an interface's; so no two threads wait for each other.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class Common:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
+        self.opened = 0  # how many have opened the file; guarded by the lock of all files
         self.readers: list[Reader] = []
         self._stragglers: list[Reader] = []  # nobody waits for them
         self._chunks: OrderedDict[tuple[bytes, int], tuple[Chunk, int]] = OrderedDict()
@@ -142,37 +144,40 @@ class Common:
 
 
 _FILES: dict[tuple[int, int], Common] = {}
+_FILES_LOCK = threading.Lock()
 _BELLS: weakref.WeakSet[threading.Event] = weakref.WeakSet()
-_LOCK = threading.Lock()
+_BELLS_LOCK = threading.Lock()
 
 
 def opened(inode: tuple[int, int], reader: Reader) -> Common:
     """Return what the readers of a file have in common.  inode: (device, inode)."""
-    with _LOCK:
+    with _FILES_LOCK:
         common = _FILES.setdefault(inode, Common())
-        with common.lock:
-            common.readers.append(reader)
-        return common
+        common.opened += 1
+    with common.lock:
+        common.readers.append(reader)
+    return common
 
 
 def closed(inode: tuple[int, int], reader: Reader) -> None:
     """Note that somebody reads a file no more."""
-    with _LOCK:
-        common = _FILES[inode]
-        with common.lock:
-            common.leave(reader)
-        if not common.readers:
+    common = _FILES[inode]
+    with common.lock:
+        common.leave(reader)
+    with _FILES_LOCK:
+        common.opened -= 1
+        if not common.opened:
             del _FILES[inode]
 
 
 def bell(event: threading.Event) -> None:
     """Set an event whenever somebody read something, for as long as the event exists."""
-    with _LOCK:
+    with _BELLS_LOCK:
         _BELLS.add(event)
 
 
 def _ring() -> None:
-    with _LOCK:
+    with _BELLS_LOCK:
         events = list(_BELLS)
     for event in events:
         event.set()
@@ -242,6 +247,7 @@ class _Interface:
 
 
 _INTERFACES: dict[tuple[str, str], _Interface] = {}
+_INTERFACES_LOCK = threading.Lock()
 
 
 class Listener:
@@ -275,7 +281,7 @@ class Listener:
         self._selector: Optional[selectors.BaseSelector] = None
         self._selected = 0  # which opening of the interface the selector is for
         self._key = interface, expression
-        with _LOCK:
+        with _INTERFACES_LOCK:
             shared = _INTERFACES.get(self._key)
             if shared is None:
                 shared = _INTERFACES[self._key] = _Interface(*self._key)
@@ -330,7 +336,7 @@ class Listener:
     def close(self) -> None:
         """Listen no more."""
         self._forget_selector()
-        with _LOCK, self._shared.lock:
+        with _INTERFACES_LOCK, self._shared.lock:
             self._shared.remove(self)
             if not self._shared.listeners:
                 del _INTERFACES[self._key]

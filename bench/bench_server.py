@@ -270,5 +270,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         count = int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS
         table(count, Path(name))
-        many(Path(name), 2 * count)
+        many(Path(name), 5 * count)
         flood(Path(name))

@@ -38,7 +38,7 @@ others had their turn.  15 MB in a flood, where more than one jail reads the fil
 MAX_BEHIND = 64
 """Chunks of an interface that wait for a jail that is slow: 65,536 packets, 40 MB."""
 
-BREATH, BREATHS = 0.001, 250
+BREATH, BREATHS = 0.005, 50
 """Seconds for which a jail that is far ahead lets the others come, and how often.  Whoever does not
 come in that time is a straggler, and reads by himself until he has caught up."""
 

@@ -16,6 +16,7 @@ help:
 	@echo "make compat  tests with the fail2bans of other Debian releases"
 	@echo "make completions  write completions/ anew, after a change of the command lines"
 	@echo "make dist    build sdist and wheel below dist/, and test the wheel"
+	@echo "make test-compiled  the same with what judges packets compiled by mypyc"
 	@echo "make deb     build Debian's package below dist/"
 	@echo "make test-deb  install, try and purge it in a throw-away Debian"
 	@echo "make clean   remove what the others made"
@@ -68,13 +69,18 @@ lab: setup
 compat: setup
 	@scripts/compat
 
-.PHONY: completions dist deb test-deb
+.PHONY: completions dist test-compiled deb test-deb
 completions: setup
 	@$(PY) scripts/completions.py
 
 dist: setup
 	@$(PY) -m pip install --quiet --disable-pip-version-check build twine
 	@scripts/dist
+
+# The same tests where what judges packets is compiled by mypyc.
+test-compiled: setup
+	@$(PY) -m pip install --quiet --disable-pip-version-check build twine
+	@FAIL2BAN_PFLOG_COMPILE=1 scripts/dist
 
 deb:
 	@scripts/deb

@@ -17,31 +17,30 @@ Whatever is wrong with options, files or the interface is told in the log and in
 from __future__ import annotations
 
 import contextlib
-import functools
 import logging
 import math
-import re
 import threading
 import time
 from collections import deque
 from typing import Any, Callable, Optional
 
-from fail2ban.helpers import extractOptions, getLogger
+from fail2ban.helpers import getLogger
 from fail2ban.server.filter import FileFilter
-from fail2ban.server.ipdns import DNSUtils, IPAddr
 from fail2ban.server.jail import Jail
 from fail2ban.server.mytime import MyTime
 
-from .blame import begins_with_address
+from .blame import begins_with_address, network_of
 from .brake import Brake
 from .distinct import Distinct
 from .errors import PflogError, printable
 from .health import Health
 from .intake import Batch, Intake
 from .lines import Line, Lines
-from .options import NAME, Options, is_meant, short
-from .places import File, Places
+from .options import Options, short
+from .places import Places
+from .savefilefilter import SavefileFilter
 from .sources.shared import bell
+from .teach import teach
 from .watch import Watch
 
 __all__ = ["FilterPflog", "register"]
@@ -70,7 +69,7 @@ PATIENCE = 1.0
 command of the administrator's: fail2ban's client is to be answered within two."""
 
 
-class FilterPflog(FileFilter):
+class FilterPflog(SavefileFilter):
     """Filter of a jail with ``backend = pflog[...]``.
 
     jail: fail2ban's Jail.  options: see ``Options``; wrong ones leave the jail idle.
@@ -116,7 +115,6 @@ class FilterPflog(FileFilter):
         self._due: deque[Line] = deque()  # lines that are to be judged
         self._introduced = False
         self._caught_up = False  # everything was read once
-        self._too_old = 0
         self._lag = 0.0  # seconds between a packet and its arrival here
         self._next_clean = 0.0
         self._unexpected = ""  # the last error of the loop, told once
@@ -182,47 +180,6 @@ class FilterPflog(FileFilter):
         super().setFindTime(value)
         self.lines.distinct.window = float(self.getFindTime())
 
-    def addLogPath(self, path: str, tail: bool = False, autoSeek: bool = True) -> None:
-        """Follow the savefile ``path``; it may come later.
-
-        tail: begin at its end.  autoSeek: pass over packets older than findtime.
-        """
-        getattr(self, "_reload_logs", {}).pop(path, None)
-        if self.intake is None:
-            return
-        if self.containsLogPath(path):
-            if not hasattr(self, "_reload_logs"):
-                logSys.error("%s already exists", path)
-            return
-        since = MyTime.time() - self.getFindTime() if autoSeek else 0.0
-        self.intake.add(path, math.inf if tail else since)
-        logSys.info("[%s] Added savefile: %r", self.jailName, path)
-
-    def delLogPath(self, path: str) -> None:
-        """Follow the savefile ``path`` no more; its place is kept."""
-        if self.intake is not None and self.intake.remove(path):
-            logSys.info("[%s] Removed savefile: %r", self.jailName, path)
-
-    def getLogPaths(self) -> list[str]:
-        """Return the paths of the savefiles."""
-        return self.intake.paths if self.intake is not None else []
-
-    def getLogs(self) -> list[File]:
-        """Return the savefiles."""
-        return list(self.intake.files.values()) if self.intake is not None else []
-
-    def getLog(self, path: str) -> Optional[File]:
-        """Return one savefile."""
-        return self.intake.files.get(path) if self.intake is not None else None
-
-    def getLogCount(self) -> int:
-        """Return how many savefiles there are."""
-        return len(self.getLogPaths())
-
-    def containsLogPath(self, path: str) -> bool:
-        """Return whether the savefile is followed."""
-        return path in self.getLogPaths()
-
     def reload(self, begin: bool = True) -> None:
         """Begin or end a reload; never while a line is being judged, if that can be had soon."""
         if begin:
@@ -248,33 +205,15 @@ class FilterPflog(FileFilter):
             rows.append(("Warning", f"unexpected, please report it: {self._unexpected}"))
         if self.intake is not None:
             rows += self.intake.rows()
-        rows.append(("Packets", self._counts()))
-        if reasons := dict(self.lines.distinct.reasons):
-            most = sorted(reasons.items(), key=lambda each: -each[1])
-            told = ", ".join(f"{count} {reason.name}" for reason, count in most)
-            rows.append(("Of no interest", told))
-        return rows
-
-    def _counts(self) -> str:
-        lines, distinct = self.lines, self.lines.distinct
-        parts = [
-            f"{lines.read} read",
-            f"{lines.passed} lines counted",
-            f"{lines.undecodable} undecodable",
-            f"{distinct.repeats} repeats",
-            f"{distinct.let_be} of no interest",
-            f"{distinct.muted} of banned sources",
-        ]
-        if distinct.waiting:
-            parts.append(f"{distinct.waiting} wait until their source sent more")
+        counts = self.lines.counts()
         if self._brake is not None and self._brake.waiting:
-            parts.append(f"{self._brake.waiting} bans wait")
+            counts.append(f"{self._brake.waiting} bans wait")
         if self.intake is not None:
-            if too_old := self._too_old + self.intake.too_old:
-                parts.append(f"{too_old} older than findtime")
-            if self.intake.repeated:
-                parts.append(f"{self.intake.repeated} seen by file and interface")
-        return ", ".join(parts)
+            counts += self.intake.counts()
+        rows.append(("Packets", ", ".join(counts)))
+        if let_be := self.lines.let_be():
+            rows.append(("Of no interest", let_be))
+        return rows
 
     def start(self) -> None:
         """Start the thread."""
@@ -379,15 +318,8 @@ class FilterPflog(FileFilter):
     def _introduce(self, intake: Intake) -> None:
         """Say once what the jail reads, and what it counts."""
         self._introduced = True
-        sources = [*intake.paths, *([intake.interface] if intake.interface else [])]
-        options = self.options
         counts = f"{self.getMaxRetry()} in {short(self.getFindTime())}"
-        parts = [f"mode {options.mode}, distinct {options.distinct}, {counts}"]
-        if intake.live is not None and intake.live.source.filter_expression:
-            parts.append(f'kernel filter "{intake.live.source.filter_expression}"')
-        elif options.bpf:
-            parts.append(f'bpf "{options.bpf}"')
-        self.tell(logging.INFO, f"reads {', '.join(sources)}: {'; '.join(parts)}")
+        self.tell(logging.INFO, intake.introduction(counts))
 
     def _poll(self) -> bool:
         """Take one batch from each source; False when none had any."""
@@ -421,7 +353,8 @@ class FilterPflog(FileFilter):
         byteorder, take, due = batch.byteorder, self.lines.take_run, self._due
         for number, run in enumerate(batch.runs):
             if run.record[0] < oldest:
-                self._pass_over(now - run.record[0], 1 + run.more)
+                intake.passed_over += 1 + run.more
+                self._warn_of_age(now - run.record[0])
                 continue
             if lines := take(run, byteorder):
                 due.extend(lines)
@@ -448,8 +381,7 @@ class FilterPflog(FileFilter):
                 self._waited_for = math.inf
         return busy
 
-    def _pass_over(self, age: float, packets: int) -> None:
-        self._too_old += packets
+    def _warn_of_age(self, age: float) -> None:
         if self._caught_up:
             self._health.warn(
                 "age",
@@ -499,63 +431,10 @@ class FilterPflog(FileFilter):
         self._health.found += len(failures)
         if self.options.prefix6 < 128:
             for failure in failures:
-                failure[1] = self._prefix(failure[1])
+                failure[1] = network_of(failure[1], self.options.prefix6, self)
         return failures
-
-    def _prefix(self, ip: Any) -> Any:
-        """The network that an IPv6 address is in; the address where it holds a friend."""
-        if not ip.isIPv6 or not ip.isSingle:
-            return ip
-        network = IPAddr(str(ip), self.options.prefix6)
-        friends = [*self.getIgnoreIP(), *(DNSUtils.getSelfIPs() if self.ignoreSelf else ())]
-        if any(friend.isInNet(network) or ip.isInNet(friend) for friend in friends):
-            return ip
-        return network
 
 
 def register() -> None:
-    """Teach fail2ban's Jail the backend ``pflog``; as often as one likes.
-
-    Only a jail that asks for ``pflog`` sees the name: ``auto`` and all other backends
-    are looked for in fail2ban's own list, in its own order.
-    """
-    original = Jail._setBackend
-    if hasattr(original, "is_pflog"):  # ours, or the loader's stand-in
-        original = original.__wrapped__
-
-    @functools.wraps(original)
-    def set_backend(jail: Any, backend: str) -> Any:
-        if not is_meant(backend):
-            return original(jail, backend)
-        name, bracket, rest = backend.partition("[")
-        text = name.strip() + bracket + rest
-        problem = _unreadable(text)
-        jail._BACKENDS = [NAME]
-        jail._initPflog = functools.partial(_init, jail, problem)
-        try:
-            return original(jail, NAME if problem else text)
-        finally:
-            del jail._BACKENDS
-
-    set_backend.is_pflog = True  # type: ignore[attr-defined]
-    Jail._setBackend = set_backend
-
-
-def _unreadable(backend: str) -> str:
-    """What is wrong with the form of ``pflog[...]``; "" where nothing is."""
-    try:
-        name = str(extractOptions(backend)[0]).strip()
-        # 0.11 returns None where the later ones raise.
-        why = "" if name.lower() == NAME else "its form is pflog[option=value, ...]"
-        if re.fullmatch(r"pflog\w+", name, re.IGNORECASE):
-            interface = name.lower() if re.fullmatch(r"pflog\d+", name.lower()) else "pflog0"
-            why = f"did you mean pflog[interface={interface}]?"
-    except ValueError as error:
-        why = str(error)
-    return f"backend = {backend} cannot be read: {why}" if why else ""
-
-
-def _init(jail: Any, problem: str, /, **options: str) -> None:
-    jail._Jail__filter = FilterPflog(jail, **options)
-    if problem:
-        jail.filter.stay_idle(problem, until_reload=False)
+    """Teach fail2ban the backend ``pflog``; the loader calls it, as often as it likes."""
+    teach(FilterPflog)

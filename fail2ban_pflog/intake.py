@@ -55,6 +55,7 @@ class Intake:
 
     matches: whether ``bpf`` takes a frame of a savefile; None where all are taken.
     left_out: how many packets of savefiles ``bpf`` did not take.
+    passed_over: how many the caller did not judge for their age.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Intake:
         self.matches: Optional[Callable[[bytes], bool]] = None
         if options.bpf:
             self.matches = bpf.frame_filter(options.bpf)
-        self.left_out = 0
+        self.left_out = self.passed_over = 0
         self._files: dict[str, File] = {}
         self._leaving: deque[File] = deque()
         self._live: Optional[Listener] = None
@@ -108,8 +109,8 @@ class Intake:
 
     @property
     def too_old(self) -> int:
-        """How many packets were passed over at the start."""
-        return sum(file.skipped for file in self.files.values())
+        """How many packets were passed over, at the start or later."""
+        return self.passed_over + sum(file.skipped for file in self.files.values())
 
     def add(self, path: str, since: float) -> None:
         """Follow a savefile; packets older than ``since`` (epoch) are passed over at first."""
@@ -133,6 +134,26 @@ class Intake:
                 count += f", {live.lost} dropped because this jail is slow"
             rows.append((live.interface, f"{source.state}; {count}"))
         return rows
+
+    def counts(self) -> list[str]:
+        """What was not judged, in words, for the status."""
+        told = []
+        if self.too_old:
+            told.append(f"{self.too_old} older than findtime")
+        if self.repeated:
+            told.append(f"{self.repeated} seen by file and interface")
+        return told
+
+    def introduction(self, counts: str) -> str:
+        """Say what is read and what of it counts.  counts: the jail's thresholds in words."""
+        options = self._options
+        sources = [*self.paths, *([self.interface] if self.interface else [])]
+        parts = [f"mode {options.mode}, distinct {options.distinct}, {counts}"]
+        if self._live is not None and self._live.source.filter_expression:
+            parts.append(f'kernel filter "{self._live.source.filter_expression}"')
+        elif options.bpf:
+            parts.append(f'bpf "{options.bpf}"')
+        return f"reads {', '.join(sources)}: {'; '.join(parts)}"
 
     def _count(self, source: str) -> str:
         packets, newest = self._read.get(source, (0, 0.0))

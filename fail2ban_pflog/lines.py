@@ -68,6 +68,27 @@ class Lines:
         self.stamps = Stamps()
         self.formatters: Mapping[str, Prints] = {order: Formatter(order) for order in "<>"}
 
+    def counts(self) -> list[str]:
+        """What became of the packets, in words, for the status."""
+        distinct = self.distinct
+        told = [
+            f"{self.read} read",
+            f"{self.passed} lines counted",
+            f"{self.undecodable} undecodable",
+            f"{distinct.repeats} repeats",
+            f"{distinct.let_be} of no interest",
+            f"{distinct.muted} of banned sources",
+        ]
+        if distinct.waiting:
+            told.append(f"{distinct.waiting} wait until their source sent more")
+        return told
+
+    def let_be(self) -> str:
+        """Why packets were let be, the commonest reason first; "" where none was."""
+        reasons = dict(self.distinct.reasons)
+        most = sorted(reasons.items(), key=lambda each: -each[1])
+        return ", ".join(f"{count} {reason.name}" for reason, count in most)
+
     def take(self, record: Record, byteorder: str) -> Sequence[Line]:
         """Return the lines that a record leads to: none, its own, or those that waited for it.
 

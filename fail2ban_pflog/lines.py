@@ -8,7 +8,7 @@ frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Optional, Protocol
+from typing import Callable, NamedTuple, Optional, Protocol
 
 from .distinct import Distinct, Verdict
 from .errors import PflogError
@@ -57,15 +57,18 @@ class Lines:
 
     read: records that came in.  passed: lines that came out.
     undecodable: frames that are no pflog frames.
-    formatters: byte order -> Formatter; stamps: Stamps; both may be shared by jails.
+    formatters: byte order -> Formatter; stamp: seconds and microseconds -> text; both may be
+    shared by jails.
     """
 
-    def __init__(self, distinct: Distinct[Item]) -> None:
+    def __init__(
+        self, distinct: Distinct[Item], stamp: Optional[Callable[[int, int], str]] = None
+    ) -> None:
         self.distinct = distinct
         self.read = 0
         self.passed = 0
         self.undecodable = 0
-        self.stamps = Stamps()
+        self.stamp = stamp or Stamps().text
         self.formatters: Mapping[str, Prints] = {order: Formatter(order) for order in "<>"}
 
     def counts(self) -> list[str]:
@@ -144,5 +147,5 @@ class Lines:
     def _line(self, record: Record, packet: Packet, formatter: Prints) -> Line:
         seconds, microseconds, frame = record
         text = formatter.text(packet, frame)
-        stamp = self.stamps.text(seconds, microseconds)
+        stamp = self.stamp(seconds, microseconds)
         return Line(("", stamp, " " + text), seconds + microseconds / 1e6 or EARLIEST, packet)

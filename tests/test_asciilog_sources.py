@@ -264,7 +264,7 @@ def test_stock_fail2ban_bans(server: Callable[..., f2b.Server], tmp_path: Path) 
     try:
         server_ = server(
             "[pflog-text]\nenabled = true\nbackend = polling\naction = recorder\n"
-            f"logpath = {writer.log}\nmode = normal\n",
+            f"logpath = {writer.log}\nmaxretry = 30\n",
             packaged=False,
         ).start()
         now = time.time()

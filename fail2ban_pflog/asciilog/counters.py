@@ -7,13 +7,14 @@ import mmap
 
 __all__ = ["Counters"]
 
-_NAMES = ("packets", "lines", "dropped", "bad", "missed", "starts", "opened")
+_NAMES = ("packets", "lines", "left_out", "dropped", "bad", "missed", "starts", "opened")
 
 
 class Counters:
     """Whole numbers that only grow.
 
     packets: read from the source.  lines: written to the log.
+    left_out: packets that the policy lets be, repeats among them.
     dropped: lines that could not be written.  bad: packets that are no pflog frames.
     missed: packets that the kernel had no room for, as far as the source tells.
     starts: how often a worker was started.  opened: how often the log was.
@@ -34,6 +35,7 @@ class Counters:
         return (
             f"{self['packets']} packets read, {self['lines']} lines written, "
             f"{self['dropped']} lines dropped, {self['bad']} packets not understood, "
+            f"{self['left_out']} packets left out, "
             f"{self['missed']} missed by the kernel, log opened {self['opened']} times, "
             f"worker started {self['starts']} times"
         )

@@ -24,6 +24,7 @@ from typing import Any, Callable, Optional, Union
 from ..errors import PflogError
 from ..pcapng import PcapngDecoder, decoder_of
 from ..savefile import Decoder, Record
+from ..scan import KERNEL_FILTERS
 from ..sources import Tell
 from .options import Options
 from .tell import tell_error
@@ -112,8 +113,13 @@ class Live(Feed):
     async def run(self) -> int:
         from ..sources.live import LiveSource  # only where pcapy-ng is
 
-        name = self._options.interface
-        self._source = LiveSource(name, self._tell, expression=self._options.bpf)
+        name, policy = self._options.interface, self._options.policy
+        self._source = LiveSource(
+            name,
+            self._tell,
+            expression=self._options.bpf,
+            kernel_filters=KERNEL_FILTERS[policy.mode] if policy else (),
+        )
         was_open = False
         while True:
             stopping = self._stopping

@@ -11,18 +11,22 @@ import shutil
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from .. import __version__
+from ..distinct import WHATS
 from ..errors import PflogError
+from ..options import seconds, whole
+from ..scan import MODES
 from ..sources import bpf
 from .tell import PROGRAM
 
-__all__ = ["Options", "check", "parse", "parser"]
+__all__ = ["Options", "Policy", "check", "parse", "parser"]
 
 LOG = "/var/log/pflog.log"
 PID_FILE = f"/var/run/{PROGRAM}.pid"
 INTERFACE = "pflog0"
+FINDTIME = "5m"
 USERS = ("_pflogd", "nobody")
 """The first of them that exists: OpenBSD and FreeBSD have made _pflogd for the same
 work, with no files of its own."""
@@ -47,8 +51,21 @@ examples:
   fail2ban-pflogd                                  the interface pflog0
   fail2ban-pflogd --bpf 'inbound and action block' only what pf dropped on its way in
   fail2ban-pflogd --follow /var/log/pflog          what pflogd writes, across rotations
+  fail2ban-pflogd --mode normal --distinct port    what a jail that reads the log shall count
   fail2ban-pflogd --read pflog.pcap --log out.txt  a savefile, once
 """
+
+
+class Policy(NamedTuple):
+    """Which packets become lines; the backend's options of these names.
+
+    findtime: seconds.
+    """
+
+    mode: str
+    distinct: str
+    findtime: float
+    prefix6: int
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,7 @@ class Options:
     """The command line.
 
     user: whom the worker becomes; None when not started as root, or to stay root.
+    policy: None: every packet becomes a line.
     """
 
     interface: str
@@ -63,6 +81,7 @@ class Options:
     tcpdump: Optional[str]
     follow: Optional[str]
     read: Optional[str]
+    policy: Optional[Policy]
     log: str
     pid_file: str
     user: Optional[pwd.struct_passwd]
@@ -118,6 +137,31 @@ def parser() -> argparse.ArgumentParser:
         default="",
         help="only packets of the interface that match, see pcap-filter(7) (default: all)",
     )
+    policy = made.add_argument_group(
+        "which packets become lines (default: every one)",
+        "As the backend's options; with any of them only what pf dropped on its way in.",
+    )
+    policy.add_argument(
+        "--mode", choices=tuple(MODES), help="what counts, as docs/jails.md tells (default: any)"
+    )
+    policy.add_argument(
+        "--distinct",
+        choices=WHATS,
+        help="one line per source and target: port, host, or none: every packet (default: none)",
+    )
+    policy.add_argument(
+        "--findtime",
+        metavar="TIME",
+        type=_typed(seconds),
+        help="the jail's, for --distinct: how long a target is remembered goes by it "
+        f"(default: {FINDTIME})",
+    )
+    policy.add_argument(
+        "--prefix6",
+        metavar="BITS",
+        type=_typed(lambda text: whole(text, 8, 128, 8)),
+        help="bits of an IPv6 source that are one source, a multiple of 8 (default: 128)",
+    )
     made.add_argument(
         "-l", "--log", metavar="FILE", default=LOG, help=f"the text log (default: {LOG})"
     )
@@ -160,6 +204,7 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
     return Options(
         interface=arguments.interface,
         bpf=arguments.bpf,
+        policy=_policy(arguments),
         tcpdump=tcpdump,
         follow=arguments.follow,
         read=arguments.read,
@@ -167,6 +212,31 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
         pid_file=arguments.pid_file,
         user=user,
         check=arguments.check,
+    )
+
+
+def _typed(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse say what is wrong with a value."""
+
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return converted
+
+
+def _policy(arguments: argparse.Namespace) -> Optional[Policy]:
+    given = (arguments.mode, arguments.distinct, arguments.findtime, arguments.prefix6)
+    if all(each is None for each in given):
+        return None
+    mode, distinct, findtime, prefix6 = given
+    return Policy(
+        mode or "any",
+        distinct or "none",
+        seconds(FINDTIME) if findtime is None else findtime,
+        prefix6 or 128,
     )
 
 

@@ -14,10 +14,15 @@ import logging
 import os
 import signal
 import socket
+from typing import Optional
 
+from ..distinct import Distinct
 from ..errors import PflogError
 from ..formatter import Formatter
+from ..lines import Item, Lines
+from ..runs import runs
 from ..savefile import Record
+from ..scan import MODES
 from ..stamps import Stamps
 from .counters import Counters
 from .feeds import DONE, FAILED, RETRY, Feed, make_feed
@@ -61,6 +66,12 @@ class Worker:
         self._counters = counters
         self._stamp = Stamps().iso
         self._formatter = Formatter()
+        self._chosen: Optional[Lines] = None
+        if policy := options.policy:
+            distinct = Distinct[Item](
+                policy.distinct, policy.mode, policy.findtime, prefix6=policy.prefix6
+            )
+            self._chosen = Lines(distinct, self._stamp)
         self._byteorder = ""
         self._missed = 0
 
@@ -93,6 +104,31 @@ class Worker:
 
     def _write(self, records: list[Record], byteorder: str) -> None:
         """One batch: as lines, in one write."""
+        if self._chosen is not None:
+            lines, bad = self._choose(self._chosen, records, byteorder)
+        else:
+            lines = self._every(records, byteorder)
+            bad = len(records) - len(lines)
+        self._counters.add("packets", len(records))
+        self._counters.add("bad", bad)
+        self._counters.add("left_out", max(0, len(records) - bad - len(lines)))
+        if lines:
+            self._log.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
+
+    @staticmethod
+    def _choose(chosen: Lines, records: list[Record], byteorder: str) -> tuple[list[str], int]:
+        """Return the lines of those packets that the policy counts, and how many are no frames."""
+        before, distinct = chosen.undecodable, chosen.distinct
+        decode = chosen.formatters[byteorder].decode
+        alike = distinct.prefix6_bytes if distinct.merges else None
+        made = runs(records, decode, distinct.directions, MODES[distinct.mode], alike)
+        lines = [
+            "".join(line.parts) + "\n" for run in made for line in chosen.take_run(run, byteorder)
+        ]
+        return lines, chosen.undecodable - before
+
+    def _every(self, records: list[Record], byteorder: str) -> list[str]:
+        """Return all packets' lines."""
         if byteorder != self._byteorder:
             self._byteorder, self._formatter = byteorder, Formatter(byteorder)
         line, second = self._formatter.line, -1
@@ -107,10 +143,7 @@ class Worker:
                 lines.append(text)
             except PflogError:
                 continue
-        self._counters.add("packets", len(records))
-        self._counters.add("bad", len(records) - len(lines))
-        if lines:
-            self._log.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
+        return lines
 
     async def _tick(self) -> None:
         while True:

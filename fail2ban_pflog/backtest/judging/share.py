@@ -62,13 +62,13 @@ def share(judges: Iterable[Judge]) -> dict[str, Once]:
     Returns what makes the lines, by byte order.
     """
     formatters = {order: Once(order) for order in "<>"}
-    stamps = Stamps()
+    stamp = Stamps().text
     matches: dict[Any, _Match] = {}
     judges = list(judges)
     for judge in judges:
         filter_: Any = judge.filter
         filter_.lines.formatters = formatters
-        filter_.lines.stamps = stamps
+        filter_.lines.stamp = stamp
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),

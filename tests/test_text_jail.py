@@ -25,7 +25,8 @@ from fail2ban.server.server import Server
 from lab import evaluate
 
 REAL = (
-    "labelled/bystanders", "labelled/scrub", "labelled2/trace", "labelled2/scan", "lab/lab", "lab/more",
+    "labelled/bystanders", "labelled/scrub", "labelled2/trace", "labelled2/scan", "lab/lab",
+    "lab/more",
 )  # fmt: skip
 POLICY = ("--mode", "normal", "--distinct", "port")
 MINUTE = 60.0

@@ -320,10 +320,11 @@ def test_explain_takes_one_jail(capture: Path, capsys: pytest.CaptureFixture[str
 def test_interpolated_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A backend that other options make is the one that they make."""
     words = ["--json", "--set", "backend=pflog[distinct=port, mode=%(mode)s]", "maxretry=30"]
-    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-text", *words, str(capture)])
+    words += ["findtime=5m", "mode=normal"]
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-strict", *words, str(capture)])
     (found,) = json.loads(capsys.readouterr().out)["jails"]
     words[2] = "backend=%(pflog_backend)s"
-    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-text", *words, str(capture)])
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-strict", *words, str(capture)])
     assert json.loads(capsys.readouterr().out)["jails"] == [found]
     assert [ban["source"] for ban in found["bans"]] == [SCANNER]
 

@@ -11,8 +11,9 @@ from typing import Callable
 import pytest
 
 from tests import f2b
+from tests.asciilogs import Pflogd
 from tests.backtests import BEGIN, RETRY, SCANNER, scan_records, write
-from tests.pflogs import syn
+from tests.pflogs import savefile_header, syn
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -37,6 +38,28 @@ def server(tmp_path: Path) -> Iterator[Callable[..., f2b.Server]]:
     yield make
     for each in servers:
         each.stop()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Pflogd]]:
+    """A maker of running programs; all are ended at the end."""
+    started: list[Pflogd] = []
+
+    def make(*options: object, **more: object) -> Pflogd:
+        started.append(Pflogd(tmp_path, *options, **more))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.end()
+
+
+@pytest.fixture
+def savefile(tmp_path: Path) -> Path:
+    """A savefile without packets."""
+    path = tmp_path / "pflog"
+    path.write_bytes(savefile_header())
+    return path
 
 
 @pytest.fixture

@@ -105,6 +105,12 @@ def shifted(path: Path, newest: float) -> bytes:
     return b"".join(out)
 
 
+def append(path: Path, data: bytes) -> None:
+    """Append to a file, as pflogd does."""
+    with path.open("ab") as file:
+        file.write(data)
+
+
 class Pflogd:
     """Writes a savefile as pflogd does: O_APPEND, a header only into an empty file."""
 

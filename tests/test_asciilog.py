@@ -14,7 +14,6 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -42,20 +41,6 @@ LOAD = 200_000
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """A maker of running programs; all are ended at the end."""
-    started: list[Pflogd] = []
-
-    def make(*options: object, **more: object) -> Pflogd:
-        started.append(Pflogd(tmp_path, *options, **more))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield make
-    for each in started:
-        each.end()
 
 
 # -- lines ---------------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -37,20 +36,6 @@ AS_ROOT = ["--user", "root"] if ROOT else []
 needs_linux = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir(), reason="looks into Linux's /proc"
 )
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """A maker of running programs; all are ended at the end."""
-    started: list[Pflogd] = []
-
-    def make(*options: object, **more: object) -> Pflogd:
-        started.append(Pflogd(tmp_path, *options, **more))  # type: ignore[arg-type]
-        return started[-1]
-
-    yield make
-    for each in started:
-        each.end()
 
 
 def kernel(folder: Path, code: str) -> dict[str, str]:

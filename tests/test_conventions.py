@@ -16,23 +16,11 @@ from fail2ban_pflog import __version__
 from tests import f2b
 from tests.f2b import Server, wait_for
 from tests.pfctl import calls, stand_in
-from tests.pflogs import savefile_header, scan
+from tests.pflogs import append, scan
 
 SCANNER, CLIENT = "198.51.100.7", "198.51.100.8"
 MakeServer = Callable[..., Server]
 JAILS = ("pflog", "pflog-strict", "pflog-slow")
-
-
-@pytest.fixture
-def savefile(tmp_path: Path) -> Path:
-    path = tmp_path / "pflog"
-    path.write_bytes(savefile_header())
-    return path
-
-
-def append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
 
 
 def bans(folder: Path, table: str = "-a f2b/pflog -t f2b-pflog") -> Callable[[], bool]:

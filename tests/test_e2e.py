@@ -20,6 +20,7 @@ import pytest
 from tests.f2b import Server, wait_for
 from tests.pflogs import (
     DATA,
+    append,
     record,
     savefile_header,
     scan,
@@ -60,18 +61,6 @@ def plain_jail(folder: Path) -> str:
 def intrude(folder: Path, ip: str = "192.0.2.99") -> None:
     with (folder / "plain.log").open("a") as file:
         file.write(f"{time.time():.3f} intruder {ip}\n")
-
-
-@pytest.fixture
-def savefile(tmp_path: Path) -> Path:
-    path = tmp_path / "pflog"
-    path.write_bytes(savefile_header())
-    return path
-
-
-def append(path: Path, data: bytes) -> None:
-    with path.open("ab") as file:
-        file.write(data)
 
 
 @pytest.mark.parametrize("system", ["freebsd-13.2", "openbsd-7.8"])

@@ -25,7 +25,7 @@ from .conduct import Conduct
 from .packet import Packet
 from .runs import SPAN
 from .scan import MODES, Count, Reason, directions, reason
-from .twoqueues import TwoQueues
+from .twoqueues import CLOCK_STEP, TwoQueues
 
 __all__ = ["WHATS", "Distinct", "Verdict"]
 
@@ -49,10 +49,6 @@ PASS, REPEAT, MUTED, LET_BE, HELD = Verdict
 _PORT = Count.PORT
 
 
-CLOCK_STEP = 600.0
-"""Seconds by which packets' times may step back without a source's being forgotten early."""
-
-
 class _Source(Generic[_Item]):
     """What is kept of a source that came more than once.
 
@@ -67,6 +63,10 @@ class _Source(Generic[_Item]):
         self.targets = {target: time}
         self.held = held
         self.last = time
+
+
+def _came(new: tuple[float, int, object]) -> float:
+    return new[0]
 
 
 class Distinct(Generic[_Item]):
@@ -132,7 +132,6 @@ class Distinct(Generic[_Item]):
         self.mode = mode
         self._highest = MODES[mode]
         self._keep = 0.0
-        self.window = window
         self.hold = hold
         self.clock = 0.0
         self.passed = self.repeats = self.muted = self.waiting = 0
@@ -143,8 +142,9 @@ class Distinct(Generic[_Item]):
         self._conduct = Conduct()
         # A newcomer is (time, target, item): a flood of forged ones must not fill the memory.
         self._sources: TwoQueues[tuple[float, int, _Item], _Source[_Item]] = TwoQueues(
-            self.MAX_NEW, self.MAX_KNOWN, self._grow, self._gone
+            self.MAX_NEW, self.MAX_KNOWN, 0.0, _came, self._grow, self._gone
         )
+        self.window = window
         self._targets = 0
         self._banned: dict[bytes, float] = {}  # source -> until when it is muted, by the clock
 
@@ -161,6 +161,7 @@ class Distinct(Generic[_Item]):
     def window(self, seconds: float) -> None:
         self._window = seconds
         self._keep = seconds * self.REMEMBER
+        self._sources.keep = self._keep + CLOCK_STEP
 
     @property
     def merges(self) -> bool:
@@ -213,7 +214,7 @@ class Distinct(Generic[_Item]):
             self._sources.discard(source)
             known = None
         if known is None:
-            self._sources.add(source, (time, target, item))
+            self._sources.add(source, (time, target, item), time)
             if self.hold > 1:
                 self.waiting += 1
                 return HELD

@@ -203,7 +203,7 @@ def test_options_of_the_backend_change_with_a_reload(running: Server, savefile: 
 def test_the_loaders_jail_tells_what_is_loaded(running: Server) -> None:
     """Version, interpreter, directory; pcapy, libpcap, and whether they know pf's words."""
     status = running.status("pflog-backend")
-    package = Path(f2b.REPO) / "fail2ban_pflog"
+    package = (Path(f2b.REPO) / "fail2ban_pflog").resolve()
     assert re.fullmatch(
         rf"pflog {re.escape(__version__)}, Python 3\.\d+, {package}", status["Backend"]
     )

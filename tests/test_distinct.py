@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from fail2ban_pflog.packet import Decoder
 from .packets import ACK, HOST6, SYN, echo, tcp, udp
 
 PASS, REPEAT, MUTED, LET_BE, HELD = Verdict
+BEGIN = 1_780_000_000
 ONE, TWO = "198.51.100.1", "198.51.100.2"
 
 
@@ -211,6 +214,42 @@ def test_a_flood_does_not_push_out_who_came_twice() -> None:
     assert len(distinct.released) == 7
     assert len(distinct) == 1001
     assert distinct.waiting == 1000
+
+
+@pytest.mark.parametrize("jump", [86_400, -86_400])
+def test_who_came_long_ago_is_forgotten(jump: int) -> None:
+    """A quiet firewall's table stays small: none that came too long ago to matter is kept, nor
+    any that came while the clock was wrong."""
+    distinct = Distinct(window=100, hold=8)
+    now = BEGIN + jump
+    for number in range(500):
+        source = f"10.1.{number >> 8}.{number & 255}"
+        distinct.judge(now, syn(22, source))
+        if number % 2:
+            distinct.judge(now, syn(23, source))
+    assert (len(distinct), distinct.waiting) == (500, 750)
+    distinct.judge(BEGIN, syn(22, ONE))
+    assert (len(distinct), distinct.waiting, distinct._targets) == (1, 1, 0)
+    assert distinct.evicted == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_nobody_is_forgotten_who_still_counts(seed: int) -> None:
+    """What becomes of packets is the same as if nobody was ever forgotten for time, even where
+    the clock steps back by ten minutes."""
+    dice = random.Random(seed)
+    forgetful, never = (Distinct(window=100, hold=3) for _ in range(2))
+    never._sources.keep = math.inf
+    now, fewer = float(BEGIN), 0
+    for _ in range(6000):
+        now += dice.expovariate(0.2) if dice.random() < 0.999 else dice.uniform(600, 3000)
+        time = now - (dice.uniform(0, 600) if dice.random() < 0.05 else 0)
+        frame = syn(dice.randrange(6), f"10.1.0.{dice.randrange(200)}")
+        assert forgetful.judge(time, frame) == never.judge(time, frame)
+        assert forgetful.released == never.released
+        forgetful.released, never.released = [], []
+        fewer += len(forgetful) < len(never)
+    assert fewer > 1000
 
 
 def test_a_prefix_is_one_source() -> None:

@@ -6,6 +6,8 @@ Classic: tcpdump prints the same packets into a text log that a jail with the st
 `polling` reads, with the same filter.  Both have the shipped jail's thresholds.  CPU time per
 packet (of the server, and of tcpdump), and how much memory the server grew by.
 
+Then a day of the internet's background noise: by how much does fail2ban's log grow?
+
 Then five jails on one file against one, on a flood of repeats.
 
 Then the endurance of the jail under fire: forged sources, and a scanner of one port a second
@@ -22,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -32,6 +35,9 @@ from tests.pflogs import pflog_header, record, savefile_header, syn
 PACKETS = 100_000
 MANY = 5
 LAST = "192.0.2.99"
+HOURS, HEARD, SCANS = 24, 3000, 20
+"""Hours of noise; sources in an hour that try one to three ports; and such as scan 25."""
+
 FLOOD, RATE = 1_000_000, 20_000.0
 """Forged sources, and how many of them come in a second of the packets' own time."""
 
@@ -64,6 +70,17 @@ def forged(count: int) -> Packets:
     for number in range(count):
         source = f"{20 + (number >> 24)}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
         yield source, 1 + number % 1000, False
+
+
+def noise(count: int) -> Packets:
+    """A day's noise: so many sources."""
+    dice = random.Random(1)
+    for number in range(count):
+        source = f"{20 + (number >> 16)}.{number >> 8 & 255}.{number & 255}.1"
+        scans = number % (HEARD // SCANS) == 0
+        first = dice.randrange(1, 9000)
+        for port in range(25 if scans else dice.randint(1, 3)):
+            yield source, first + port, False
 
 
 def mixed(count: int) -> Packets:
@@ -123,24 +140,33 @@ def tail(path: Path) -> str:
         return file.read().decode()
 
 
-def measure(server: Server, append: Callable[[], None], packets: int) -> tuple[float, float]:
-    """Return CPU microseconds a packet, and megabytes of growth."""
+class Cost(NamedTuple):
+    """cpu: microseconds a packet.  memory, log: megabytes of growth, the log's by its lines."""
+
+    cpu: float
+    memory: float
+    log: float
+
+
+def measure(server: Server, append: Callable[[], None], packets: int) -> Cost:
+    """Return what it costs a server to read what is appended."""
     assert server.process is not None
     pid = server.process.pid
-    before, memory = cpu(pid), resident(pid)
+    before, memory, log = cpu(pid), resident(pid), server.log.stat().st_size
     append()
     while f"Ban {LAST}" not in tail(server.log):
         time.sleep(0.1)
     spent, grown = cpu(pid) - before, resident(pid) - memory
+    logged = (server.log.stat().st_size - log) / 1e6
     server.stop()
-    return spent / packets * 1e6, grown
+    return Cost(spent / packets * 1e6, grown, logged)
 
 
-def ours(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
-    """Measure the backend."""
+def ours(folder: Path, data: bytes, packets: int, more: str = "") -> Cost:
+    """Measure the backend; more: of its options."""
     savefile = folder.parent / f"{folder.name}.pflog"
     savefile.write_bytes(savefile_header())
-    server = serve(folder, "pflog[distinct=port, mode=normal]", savefile)
+    server = serve(folder, f"pflog[distinct=port, mode=normal{more}]", savefile)
 
     def append() -> None:
         with savefile.open("ab") as file:
@@ -149,7 +175,7 @@ def ours(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
     return measure(server, append, packets)
 
 
-def classic(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
+def classic(folder: Path, data: bytes, packets: int) -> Cost:
     """Measure tcpdump and the polling backend."""
     capture = folder.parent / f"{folder.name}.pcap"
     capture.write_bytes(savefile_header() + data)
@@ -172,8 +198,8 @@ def classic(folder: Path, data: bytes, packets: int) -> tuple[float, float]:
         spent = after.children_user + after.children_system
         spent -= before.children_user + before.children_system
 
-    server_cpu, grown = measure(server, append, packets)
-    return server_cpu + spent / packets * 1e6, grown
+    cost = measure(server, append, packets)
+    return cost._replace(cpu=cost.cpu + spent / packets * 1e6)
 
 
 def table(packets: int, folder: Path) -> None:
@@ -184,12 +210,32 @@ def table(packets: int, folder: Path) -> None:
     for kind in (retries, late, scanners, forged, mixed):
         begin = time.time()
         data = records(kind(packets), begin - packets / RATE, RATE) + last(begin)
-        one, grown = ours(folder / f"{kind.__name__}-ours", data, packets)
-        two, classic_grown = classic(folder / f"{kind.__name__}-classic", data, packets)
+        one = ours(folder / f"{kind.__name__}-ours", data, packets)
+        two = classic(folder / f"{kind.__name__}-classic", data, packets)
         words = (kind.__doc__ or "").rstrip(".")
         print(
-            f"{words:36}{one:>7.1f} µs{two:>7.1f} µs{two / one:>7.1f}"
-            f"{grown:>11.0f} MB{classic_grown:>6.0f} MB",
+            f"{words:36}{one.cpu:>7.1f} µs{two.cpu:>7.1f} µs{two.cpu / one.cpu:>7.1f}"
+            f"{one.memory:>11.0f} MB{two.memory:>6.0f} MB",
+            flush=True,
+        )
+
+
+def day(folder: Path) -> None:
+    """Print what a day of background noise leaves in fail2ban's log."""
+    packets = list(noise(HOURS * HEARD))
+    begin = time.time()
+    data = records(iter(packets), begin - len(packets) / RATE, RATE) + last(begin)
+    print(
+        f"\n{HOURS} hours of noise, {HEARD:,} sources an hour, {SCANS} of them scan: "
+        f"{len(packets):,} packets"
+    )
+    for name, cost in (
+        ("ours", ours(folder / "day", data, len(packets))),
+        ("ours, hold=1", ours(folder / "day-1", data, len(packets), ", hold=1")),
+        ("classic", classic(folder / "day-classic", data, len(packets))),
+    ):
+        print(
+            f"  {name:14} fail2ban's log grew by {cost.log:.1f} MB; {cost.cpu:.1f} µs a packet",
             flush=True,
         )
 
@@ -270,5 +316,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as name:
         count = int(sys.argv[1]) if len(sys.argv) > 1 else PACKETS
         table(count, Path(name))
+        day(Path(name))
         many(Path(name), 5 * count)
         flood(Path(name))

@@ -19,7 +19,8 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from fail2ban_pflog.backtest.judging import jails
+from fail2ban_pflog.backtest.judging.configuration import Configuration
+from fail2ban_pflog.backtest.judging.jails import quiet
 from fail2ban_pflog.backtest.judging.judge import Judge
 from fail2ban_pflog.backtest.judging.run import Run, Trust
 from fail2ban_pflog.sources.captures import Captures
@@ -109,7 +110,7 @@ def judge(
     folder of fail2ban's configuration.
     Raises ValueError where something went wrong in fail2ban.
     """
-    configuration = jails.Configuration(config)
+    configuration = Configuration(config)
     judges = [Judge(configuration.load(name, settings), lines=False) for name in names]
     run = Run(judges)
     run.read(Captures([str(savefile(stem, form))], print))
@@ -185,7 +186,7 @@ def main() -> int:
     arguments = parser.parse_args()
     names = arguments.jail or ["pflog"]
     settings = dict(word.split("=", 1) for word in arguments.set)
-    jails.quiet()
+    quiet()
     status = 0
     for stem in stems(arguments.stems):
         for mode in arguments.mode or MODES:

@@ -17,7 +17,8 @@ from tests.pflogs import DATA, syn, syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest.judging import jails, judge, run
+from fail2ban_pflog.backtest.judging import judge, run
+from fail2ban_pflog.backtest.judging.configuration import Configuration
 from fail2ban_pflog.backtest.judging.profile import PLAIN_HOSTS, Profile, Profiles
 from fail2ban_pflog.backtest.judging.settings import Outcome
 from fail2ban_pflog.backtest.telling.advice import Advice, Doubtful, distance
@@ -134,7 +135,7 @@ def test_distance(one: str, other: str, apart: float) -> None:
 def profiles_of(path: Path) -> dict[str, Profile]:
     """Profiles of a capture's sources."""
     profiles = Profiles()
-    jail = judge.Judge(jails.Configuration(CONFIG).load("pflog", {}))
+    jail = judge.Judge(Configuration(CONFIG).load("pflog", {}))
     run.Run([jail], profiles=profiles).read(Captures([str(path)], pytest.fail))
     return profiles.all()
 

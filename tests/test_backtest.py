@@ -36,7 +36,8 @@ from tests.pflogs import shifted, syn
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog import __version__
-from fail2ban_pflog.backtest.judging import jails, judge, run, survey
+from fail2ban_pflog.backtest.judging import configuration, judge, run, survey
+from fail2ban_pflog.backtest.judging.configuration import Configuration, find_configuration
 from fail2ban_pflog.backtest.telling import report
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.scan import LATE_ANSWER
@@ -121,7 +122,7 @@ def test_holding_changes_no_verdict(tmp_path: Path) -> None:
     path = str(write(tmp_path / "many", many_sources(300, 20_000)))
     found = []
     for hold in (None, 1):
-        configuration = jails.Configuration(CONFIG)
+        configuration = Configuration(CONFIG)
         settings = {"maxretry": "5", "bantime": "200"}
         one = run.Run([judge.Judge(configuration.load("pflog", settings))])
         assert one.judges[0].distinct.hold == 3
@@ -143,7 +144,7 @@ def test_holding_forgets_nothing_early(tmp_path: Path) -> None:
     records += [(BEGIN + index / 20, syn(RETRY, 25)) for index in range(16_000)]
     path = str(write(tmp_path / "slow", records))
     settings = {"maxretry": "5", "findtime": "5m"}
-    one = judge.Judge(jails.Configuration(CONFIG).load("pflog", settings))
+    one = judge.Judge(Configuration(CONFIG).load("pflog", settings))
     run.Run([one]).read(Captures([path], pytest.fail))
     assert [(close.source, close.reached) for close in one.close] == [(SCANNER, 4)]
 
@@ -253,9 +254,9 @@ def test_without_fail2ban(tmp_path: Path, capture: Path) -> None:
 def test_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where this host has none that knows pflog, the package's own is found: a clone's, or what
     was installed with it."""
-    monkeypatch.setattr(jails, "HOSTS", ())
+    monkeypatch.setattr(configuration, "HOSTS", ())
     for name in ("filter.d/pflog.conf", "jail.d/pflog.conf"):
-        found = jails.find_configuration() / name
+        found = find_configuration() / name
         assert found.read_bytes() == (CONFIG / name).read_bytes()
 
 

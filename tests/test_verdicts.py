@@ -20,6 +20,7 @@ from tests.pflogs import syn, syn6
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog.backtest.judging import family, jails, judge, run
+from fail2ban_pflog.backtest.judging.configuration import Configuration
 from fail2ban_pflog.blame import begins_with_address
 from fail2ban_pflog.packet import Decoder
 from fail2ban_pflog.sources.captures import Captures
@@ -165,7 +166,7 @@ def test_as_the_reference(seed: int, tmp_path: Path) -> None:
     chosen = options(rnd)
     retries = [str(number) for number in rnd.sample((1, 2, 3, 4, 5, 6, 8, 10, 15, 20), 3)]
     settings = [{**chosen, "maxretry": each} for each in retries]
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
     records = [each for batch in Captures([str(path)], pytest.fail) for each in batch.records]
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
@@ -184,7 +185,7 @@ def test_clock_steps_back(seed: int, tmp_path: Path) -> None:
     path = write(tmp_path / "pflog", moved, in_order=False)
     chosen = options(rnd)
     settings = [{**chosen, "maxretry": each} for each in ("2", "5", "9")]
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
         alone = judged(judge.Judge(configuration.load("pflog", each)), path)
@@ -204,7 +205,7 @@ def test_ban_of_a_younger_failure(tmp_path: Path) -> None:
     path = write(tmp_path / "pflog", found, in_order=False)
     common = {"bantime": "10s", "bantime.increment": "true"}
     settings = [{**common, "maxretry": each} for each in ("3", "6")]
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
     for each, member in zip(settings, members(configuration, settings, path)):
         alone = judged(judge.Judge(configuration.load("pflog", each)), path)
         assert len(alone[0]) >= 2
@@ -212,7 +213,7 @@ def test_ban_of_a_younger_failure(tmp_path: Path) -> None:
 
 
 def members(
-    configuration: jails.Configuration, settings: list[dict[str, str]], path: Path
+    configuration: Configuration, settings: list[dict[str, str]], path: Path
 ) -> list[judge.Judge]:
     """The judges of a sweep, behind it."""
     together = [
@@ -227,7 +228,7 @@ def members(
 # -- whose packets may wait -------------------------------------------------------------
 
 
-def filter_config(folder: Path, failregex: str, prefix: str = "") -> jails.Configuration:
+def filter_config(folder: Path, failregex: str, prefix: str = "") -> Configuration:
     """The package's configuration with a filter of one's own, ``mine``."""
     (folder / "filter.d").mkdir(parents=True)
     (folder / "jail.d").mkdir()
@@ -238,7 +239,7 @@ def filter_config(folder: Path, failregex: str, prefix: str = "") -> jails.Confi
         "[DEFAULT]\nmaxretry = 5\nfindtime = 5m\nbantime = 5s\nusedns = no\n"
         "[mine]\nenabled = true\nfilter = mine\nbackend = pflog[distinct=none]\n"
     )
-    return jails.Configuration(folder)
+    return Configuration(folder)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +262,7 @@ def test_begins_with_address(tmp_path: Path, failregex: str, prefix: str, begins
 def test_shipped_filter_begins_with_address() -> None:
     """The package's own filter is one of them, in all its modes."""
     for mode in ("normal", "aggressive", "any"):
-        jail = jails.Configuration(CONFIG).load("pflog", {"filter": f"pflog[mode={mode}]"})
+        jail = Configuration(CONFIG).load("pflog", {"filter": f"pflog[mode={mode}]"})
         assert begins_with_address(jail.filter)
 
 

@@ -6,6 +6,6 @@
     command   the command lines ``backtest`` and ``explain``
 
 Captures of all kinds are read by ``sources.captures``.  ``telling`` imports ``judging``, never
-the other way round.  fail2ban is imported by ``judging.jails`` and ``judging.options`` alone,
-and that only once one of the two commands runs.
+the other way round.  fail2ban is imported by ``judging.configuration``, ``judging.jails`` and
+``judging.options`` alone, and that only once one of the two commands runs.
 """

@@ -30,7 +30,7 @@ from ..errors import printable
 
 if TYPE_CHECKING:
     from ..sources.captures import Contents
-    from .judging.jails import Configuration
+    from .judging.configuration import Configuration
     from .judging.judge import Judge
     from .judging.run import Result
     from .judging.workers import Progress
@@ -174,17 +174,18 @@ def _drop_output() -> None:
 
 def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
-        from .judging import jails
+        from .judging.configuration import ConfigurationError
+        from .judging.jails import quiet
     except ImportError as error:
         print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
         return USAGE
-    jails.quiet()
+    quiet()
     if isinstance(sys.stdout, io.TextIOWrapper):  # a name may hold what the locale cannot
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _sort_words(arguments)
         status: int = run(arguments)
-    except (_UsageError, jails.ConfigurationError) as error:
+    except (_UsageError, ConfigurationError) as error:
         _tell(f"{parser.prog}: {error}")
         return USAGE
     return status
@@ -229,14 +230,14 @@ def _check_output(path: Optional[Path]) -> None:
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:
-    from .judging.jails import Configuration, find_configuration
+    from .judging.configuration import Configuration, find_configuration
 
     return Configuration(arguments.config or find_configuration())
 
 
 def _jails(arguments: argparse.Namespace, configuration: Configuration) -> list[str]:
     """The jails to try.  Raises ConfigurationError where there is none."""
-    from .judging.jails import ConfigurationError, choose
+    from .judging.configuration import ConfigurationError, choose
 
     names: list[str] = arguments.jail or choose(configuration.jails())
     if not names:
@@ -492,7 +493,7 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 def _other_jails(configuration: Configuration, name: str) -> list[Judge]:
     """Judges of pflog's other jails, of which a source's packets alone decide."""
-    from .judging.jails import ConfigurationError
+    from .judging.configuration import ConfigurationError
     from .judging.judge import Judge
     from .judging.options import is_pflog
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional, Union
 
 from ...savefile import Record
-from .jails import Configuration
+from .configuration import Configuration
 from .judge import Judge
 
 __all__ = ["NEVER", "Family", "families"]

@@ -18,7 +18,8 @@ from ...errors import PflogError
 from ...packet import Packet
 from ...savefile import Record
 from ...sources.captures import Batch, Captures
-from .jails import ConfigurationError, logged_errors, options_in_force, set_time
+from .configuration import ConfigurationError, logged_errors
+from .jails import options_in_force, set_time
 from .judge import Ban, Close, Judge
 from .profile import Profiles
 from .share import share

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from ...sources.captures import Contents
-from .jails import ConfigurationError
+from .configuration import ConfigurationError
 from .profile import Profile
 
 __all__ = ["Judged", "Outcome", "Sweep", "combinations"]

@@ -18,8 +18,9 @@ from typing import Any, Callable
 
 from ...cores import cores
 from ...sources.captures import Captures, is_stream, sizes
+from .configuration import Configuration, ConfigurationError
 from .family import families
-from .jails import Configuration, ConfigurationError, quiet
+from .jails import quiet
 from .judge import Judge
 from .profile import Profiles
 from .run import Result, Run, Trust

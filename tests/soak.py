@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -308,6 +309,7 @@ def main(seconds: float) -> None:
     """Let faults happen for so long, and print what the server uses after each round."""
     if lack := missing():
         sys.exit(f"soak: {lack}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: terminated"))  # takes all down
     end = time.monotonic() + seconds
     with soaking() as soak:
         rounds = []

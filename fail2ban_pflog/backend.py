@@ -26,12 +26,12 @@ from typing import Any, Callable, Optional
 
 from fail2ban.helpers import getLogger
 from fail2ban.server.filter import FileFilter
-from fail2ban.server.jail import Jail
 from fail2ban.server.mytime import MyTime
 
 from .blame import begins_with_address, network_of
-from .brake import Brake
-from .distinct import Distinct
+from .braked import Braked
+from .counters import CLEAN_EVERY, Counters
+from .distinct import LATEST_FLUSH, Distinct
 from .errors import PflogError, printable
 from .health import Health
 from .intake import Batch, Intake
@@ -50,15 +50,8 @@ logSys = getLogger("fail2ban.filterpflog")
 POLL = 0.25
 """Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
 
-LATEST_FLUSH = 3600
-"""pflogd holds packets back for an hour at the most (-d); what is older by more than that
-and findtime is not news, but an old file that was put in place."""
-
 MUTE = 5.0
 """Seconds for which a banned source is not heard, until the firewall has caught up."""
-
-CLEAN_EVERY = 5.0
-"""Seconds between two clean-ups of the failure counters, as fail2ban does it."""
 
 ACTIONS_SLEEP = 0.1
 """Seconds for which the jail's thread of actions sleeps; fail2ban's own 2 make it look for bans
@@ -77,12 +70,16 @@ class FilterPflog(SavefileFilter):
     lines: makes lines of records.  problem: why the jail is idle; "" where it is not.
     intake: its sources; None where the options are wrong.
     mute: seconds for which a banned source is not heard.
+    blames_source: whether the filter blames who sent a packet; None: it has blamed nobody yet.
     """
 
     def __init__(self, jail: Any, /, **options: str) -> None:
         super().__init__(jail)
+        self.failManager = Counters()
         self.checkFindTime = False  # we judge a packet's age; fail2ban would rewrite it
         self.mute = MUTE
+        self.blames_source: Optional[bool] = None
+        self._source = b""  # who sent the packet that is being judged
         self.options = Options()
         self.intake: Optional[Intake] = None
         self._wrong_options = ""
@@ -111,7 +108,7 @@ class FilterPflog(SavefileFilter):
         self._between_lines = threading.Event()
         self._between_lines.set()
         self._waited_for = math.inf  # since when: the line that is being judged, or the end
-        self._brake: Optional[Brake[Any]] = None
+        self._brake: Optional[Braked] = None
         self._due: deque[Line] = deque()  # lines that are to be judged
         self._introduced = False
         self._caught_up = False  # everything was read once
@@ -165,15 +162,26 @@ class FilterPflog(SavefileFilter):
     def hold_packets(self) -> None:
         """Let a source's packets wait until they are half of what it takes to ban it.
 
-        None waits where a filter may blame another than who sent the packet, nor where bans
-        grow: fail2ban then bans who was banned before for fewer packets.
+        None waits before the filter has shown that it blames who sent a packet, where it may
+        blame another, nor where bans grow: fail2ban then bans who was banned before for fewer
+        packets.
         """
         half = (self.getMaxRetry() + 1) // 2
-        plain = self.getMaxLines() == 1 and begins_with_address(self)
+        plain = self.blames_source and self.getMaxLines() == 1 and begins_with_address(self)
         if not plain or self.jail.getBanTimeExtra("increment"):
             self.lines.distinct.hold = 1
         else:
-            self.lines.distinct.hold = self.options.hold or half
+            self.lines.distinct.hold = min(self.options.hold or half, self.getMaxRetry())
+
+    def addFailRegex(self, value: str) -> None:
+        """Add an expression; whom it blames decides whether packets may wait."""
+        super().addFailRegex(value)
+        self.hold_packets()
+
+    def setMaxLines(self, value: int) -> None:
+        """Set how many lines an expression sees; where it sees several no packet waits."""
+        super().setMaxLines(value)
+        self.hold_packets()
 
     def setFindTime(self, value: str) -> None:
         """Set findtime; repeats are told apart over the same time."""
@@ -206,8 +214,8 @@ class FilterPflog(SavefileFilter):
         if self.intake is not None:
             rows += self.intake.rows()
         counts = self.lines.counts()
-        if self._brake is not None and self._brake.waiting:
-            counts.append(f"{self._brake.waiting} bans wait")
+        if self._brake is not None:
+            counts += self._brake.counts()
         if self.intake is not None:
             counts += self.intake.counts()
         rows.append(("Packets", ", ".join(counts)))
@@ -240,8 +248,7 @@ class FilterPflog(SavefileFilter):
         self._watch.actions(self.jail.actions)
         self.jail.actions.sleeptime = ACTIONS_SLEEP
         if self.options.brake and self._brake is None:
-            self._brake = Brake(self.options.brake, self.jail.putFailTicket, time.monotonic)
-            self.jail.putFailTicket = self._ban_or_wait
+            self._brake = Braked(self, self.options.brake, self._warn_of_the_brake)
         self._introduced = False
 
     def stop(self) -> None:
@@ -334,7 +341,7 @@ class FilterPflog(SavefileFilter):
                     break
             intake.save(at_once=not busy)
         if self._brake is not None:
-            self._brake.release()
+            self._brake.release(MyTime.time() - self._lag)
             if not self._brake.waiting:
                 self._health.warnings.pop("brake", None)
         self._caught_up = self._caught_up or not busy
@@ -346,7 +353,7 @@ class FilterPflog(SavefileFilter):
     def _judge(self, intake: Intake, batch: Batch) -> None:
         """Make lines of a batch and count them; what is left at a reload or a stop waits."""
         self.lines.distinct.clock = time.monotonic()
-        now = MyTime.time()
+        now = self.lines.latest = MyTime.time()
         oldest = now - self.getFindTime() - LATEST_FLUSH
         first = batch.runs[0].record
         self._lag = max(0.0, now - (first[0] + first[1] / 1e6))
@@ -356,14 +363,21 @@ class FilterPflog(SavefileFilter):
                 intake.passed_over += 1 + run.more
                 self._warn_of_age(now - run.record[0])
                 continue
-            if lines := take(run, byteorder):
+            try:
+                lines = take(run, byteorder)
+            except BaseException:  # one packet is lost, but none behind it
+                intake.give_back(batch, number + 1)
+                raise
+            if lines:
                 due.extend(lines)
-                self._count_due(now)
+                self._count_due()
                 if self.idle or not self.active:
-                    intake.give_back(batch, number + 1)
+                    # What a stop leaves in ``due`` is never counted: its packet is read again.
+                    left = bool(due) and not self.active
+                    intake.give_back(batch, number if left else number + 1)
                     return
 
-    def _count_due(self, now: float = math.inf) -> bool:
+    def _count_due(self) -> bool:
         """Hand the lines that are due to fail2ban; False where none is."""
         due, between = self._due, self._between_lines
         busy = bool(due)
@@ -374,8 +388,9 @@ class FilterPflog(SavefileFilter):
                 if self.idle or not self.active:
                     break
                 line = due.popleft()
+                self._source = line.packet.source
                 self._health.lines += 1
-                self.processLineAndAdd(line.parts, min(line.time, now))
+                self.processLineAndAdd(line.parts, line.time)
             finally:
                 between.set()
                 self._waited_for = math.inf
@@ -409,17 +424,12 @@ class FilterPflog(SavefileFilter):
             with contextlib.suppress(ValueError):  # a filter's own id that is no address
                 self.lines.distinct.banned(str(ip), self.lines.distinct.clock + self.mute)
 
-    def _ban_or_wait(self, ticket: Any) -> None:
-        """Take a ticket in the jail's place, where there is a brake."""
-        assert self._brake is not None
-        if ticket.restored:  # after a restart the firewall has them, or had
-            Jail.putFailTicket(self.jail, ticket)
-        elif not self._brake.put(str(ticket.getID()), ticket):
-            self._health.warn(
-                "brake",
-                f"more than {self.options.brake} sources a minute are to be banned; the others "
-                "wait (brake=): are sources forged?",
-            )
+    def _warn_of_the_brake(self) -> None:
+        self._health.warn(
+            "brake",
+            f"more than {self.options.brake} sources a minute are to be banned; the others "
+            "wait (brake=): are sources forged?",
+        )
 
     def _unbanned(self, source: str) -> None:
         with contextlib.suppress(ValueError):
@@ -429,10 +439,21 @@ class FilterPflog(SavefileFilter):
         """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""
         failures: list[list[Any]] = super().findFailure(*args, **kwargs)
         self._health.found += len(failures)
+        for failure in failures:
+            self._see_blame(failure[1])
         if self.options.prefix6 < 128:
             for failure in failures:
                 failure[1] = network_of(failure[1], self.options.prefix6, self)
         return failures
+
+    def _see_blame(self, ip: Any) -> None:
+        """Look whom a packet was blamed on, and whether bans grow by now."""
+        shown = bool(ip.isValid) and ip.addr == int.from_bytes(self._source, "big")
+        changes = self.blames_source is None or self.blames_source > shown
+        if changes:
+            self.blames_source = shown
+        if changes or (self.lines.distinct.hold > 1 and self.jail.getBanTimeExtra("increment")):
+            self.hold_packets()
 
 
 def register() -> None:

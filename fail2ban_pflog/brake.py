@@ -7,6 +7,7 @@ Counting goes on; a ban that is too many waits and comes when there is room, in 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Callable, Generic, TypeVar
 
 __all__ = ["Brake"]
@@ -23,15 +24,12 @@ dropped: its source is banned when it goes on."""
 class Brake(Generic[_Ticket]):
     """Lets bans through.
 
-    most: bans a minute.  ban: takes a ticket that may pass.  clock: seconds that only go forward.
+    most: bans a minute.  clock: seconds that only go forward.
 
     dropped: how many were dropped for want of room.
     """
 
-    def __init__(
-        self, most: int, ban: Callable[[_Ticket], object], clock: Callable[[], float]
-    ) -> None:
-        self._ban = ban
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._passed: deque[float] = deque(maxlen=most)  # when the last ones did
         self._waiting: dict[str, _Ticket] = {}
@@ -43,25 +41,32 @@ class Brake(Generic[_Ticket]):
         return len(self._waiting)
 
     def put(self, source: str, ticket: _Ticket) -> bool:
-        """Ban a source, now or when there is room; False where it has to wait."""
+        """Whether a source may be banned now; else it waits.
+
+        Who waits and goes on keeps his turn, with the ticket of what he did last.
+        """
         if not self._waiting and self._has_room():
-            self._pass(ticket)
+            self._passed.append(self._clock())
             return True
         if len(self._waiting) >= MAX_WAITING and source not in self._waiting:
             del self._waiting[next(iter(self._waiting))]
             self.dropped += 1
-        self._waiting.setdefault(source, ticket)
+        self._waiting[source] = ticket
         return False
 
-    def release(self) -> None:
-        """Let those through for which there is room by now."""
+    def release(self) -> Iterator[_Ticket]:
+        """Those who waited and may be banned by now."""
         while self._waiting and self._has_room():
-            self._pass(self._waiting.pop(next(iter(self._waiting))))
+            self._passed.append(self._clock())
+            yield self._waiting.pop(next(iter(self._waiting)))
+
+    def forget(self, whom: Callable[[str], bool]) -> int:
+        """Ban those not who wait and for whom this holds; returns how many they were."""
+        gone = [source for source in self._waiting if whom(source)]
+        for source in gone:
+            del self._waiting[source]
+        return len(gone)
 
     def _has_room(self) -> bool:
         full = len(self._passed) == self._passed.maxlen
         return not full or self._clock() - self._passed[0] >= MINUTE
-
-    def _pass(self, ticket: _Ticket) -> None:
-        self._passed.append(self._clock())
-        self._ban(ticket)

@@ -156,7 +156,7 @@ class Conduct:
 
     def __init__(self) -> None:
         self._sources: TwoQueues[_Source, _Source] = TwoQueues(
-            MAX_SOURCES, MAX_SOURCES, HORIZON, lambda source: source.last, lambda source: source
+            MAX_SOURCES, MAX_SOURCES, lambda source: source
         )
 
     def __len__(self) -> int:
@@ -203,7 +203,7 @@ class Conduct:
             if not reason.stray and reason not in _TELLING:
                 return None
             known = _Source(time)
-            self._sources.add(source, known, time)
+            self._sources.add(source, known)
         known.last = max(time, known.last)
         return known
 

@@ -12,7 +12,8 @@ sources never come more often.  So its packets are *held* until they are enough 
 and then told at their own times.  A flood of forged sources holds one packet each, and
 pushes out one another (``twoqueues``).
 
-All times are the packets' own, but for muting, which goes by ``clock``.
+All times are the packets' own, but for muting and for forgetting who came long ago, which
+go by ``clock``: no packet's time makes another source's be forgotten.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from .conduct import Conduct
 from .packet import Packet
 from .runs import SPAN
 from .scan import MODES, Count, Reason, directions, reason
-from .twoqueues import CLOCK_STEP, TwoQueues
+from .twoqueues import TwoQueues
 
-__all__ = ["WHATS", "Distinct", "Verdict"]
+__all__ = ["LATEST_FLUSH", "WHATS", "Distinct", "Verdict"]
 
 _Item = TypeVar("_Item")
 
@@ -48,25 +49,33 @@ PASS, REPEAT, MUTED, LET_BE, HELD = Verdict
 
 _PORT = Count.PORT
 
+CLOCK_STEP = 600.0
+"""Seconds by which packets' times may step back without a source's being forgotten early."""
+
+LATEST_FLUSH = 3600.0
+"""Seconds for which pflogd holds packets back at the most (-d)."""
+
 
 class _Source(Generic[_Item]):
     """What is kept of a source that came more than once.
 
     targets: hash of what was counted -> when it was last seen.
     held: the packets that wait; None: its packets wait no more.
-    last: when it last came.
+    last: when it last came, by the packets' times; seen: by the clock.
     """
 
-    __slots__ = ("held", "last", "targets")
+    __slots__ = ("held", "last", "seen", "targets")
 
-    def __init__(self, time: float, target: int, held: Optional[list[_Item]]) -> None:
+    def __init__(self, time: float, target: int, held: Optional[list[_Item]], seen: float) -> None:
         self.targets = {target: time}
         self.held = held
         self.last = time
+        self.seen = seen
 
 
-def _came(new: tuple[float, int, object]) -> float:
-    return new[0]
+_New = tuple[float, int, Optional[_Item], float]
+"""A newcomer: when it came, to what, its packet if that waits, and when it came by the clock.  No
+object of its own: a flood of forged ones must not fill the memory."""
 
 
 class Distinct(Generic[_Item]):
@@ -82,7 +91,8 @@ class Distinct(Generic[_Item]):
     hold: packets of a source that wait until there are so many of them; 1: none.  May be
     set at any time.
 
-    clock: seconds that only go forward, set by the caller before packets are judged.
+    clock: seconds that only go forward, set by the caller before packets are judged; who came
+    too long before to matter is forgotten then.
     directions: the header's numbers of them.  prefix6_bytes: prefix6 in bytes.
     passed, repeats, muted: how many packets were judged so.  reasons: reason -> how many
     had it, of those that are let be.  waiting: how many packets are held.
@@ -132,19 +142,18 @@ class Distinct(Generic[_Item]):
         self.mode = mode
         self._highest = MODES[mode]
         self._keep = 0.0
+        self.window = window
         self.hold = hold
-        self.clock = 0.0
+        self._clock = 0.0
         self.passed = self.repeats = self.muted = self.waiting = 0
         self.reasons: dict[Reason, int] = {}
         self.released: list[_Item] = []
         self.directions = directions(direction)
         self.prefix6_bytes = prefix6 // 8
         self._conduct = Conduct()
-        # A newcomer is (time, target, item): a flood of forged ones must not fill the memory.
-        self._sources: TwoQueues[tuple[float, int, _Item], _Source[_Item]] = TwoQueues(
-            self.MAX_NEW, self.MAX_KNOWN, 0.0, _came, self._grow, self._gone
+        self._sources: TwoQueues[_New[_Item], _Source[_Item]] = TwoQueues(
+            self.MAX_NEW, self.MAX_KNOWN, self._grow, self._gone
         )
-        self.window = window
         self._targets = 0
         self._banned: dict[bytes, float] = {}  # source -> until when it is muted, by the clock
 
@@ -161,7 +170,19 @@ class Distinct(Generic[_Item]):
     def window(self, seconds: float) -> None:
         self._window = seconds
         self._keep = seconds * self.REMEMBER
-        self._sources.keep = self._keep + CLOCK_STEP
+
+    @property
+    def clock(self) -> float:
+        """Seconds that only go forward."""
+        return self._clock
+
+    @clock.setter
+    def clock(self, now: float) -> None:
+        self._clock = now
+        # Packets come LATEST_FLUSH and findtime late at the most, and a step of the clock.
+        latest = LATEST_FLUSH + self._window + CLOCK_STEP
+        before = now - self._keep - CLOCK_STEP - latest
+        self._sources.forget(lambda new: new[3] < before, lambda known: known.seen < before)
 
     @property
     def merges(self) -> bool:
@@ -214,12 +235,14 @@ class Distinct(Generic[_Item]):
             self._sources.discard(source)
             known = None
         if known is None:
-            self._sources.add(source, (time, target, item), time)
-            if self.hold > 1:
+            waits = self.hold > 1
+            self._sources.add(source, (time, target, item if waits else None, self._clock))
+            if waits:
                 self.waiting += 1
                 return HELD
             self.passed += 1
             return PASS
+        known.seen = self._clock
         if time > known.last:
             known.last = time
         if self.what != "none":
@@ -235,6 +258,8 @@ class Distinct(Generic[_Item]):
             if len(known.held) + 1 < self.hold:
                 known.held.append(item)
                 self.waiting += 1
+                while self.waiting - self._sources.newcomers > self.MAX_TARGETS:
+                    self._sources.push_out()
                 return HELD
             self.waiting -= len(known.held)
             self.released, known.held = known.held, None
@@ -281,18 +306,16 @@ class Distinct(Generic[_Item]):
         while self._targets > self.MAX_TARGETS:
             self._sources.push_out()
 
-    def _grow(self, new: tuple[float, int, _Item]) -> _Source[_Item]:
-        time, target, item = new
+    def _grow(self, new: _New[_Item]) -> _Source[_Item]:
+        time, target, item, seen = new
         self._targets += 1
-        return _Source(time, target, [item] if self.hold > 1 else None)
+        return _Source(time, target, None if item is None else [item], seen)
 
-    def _gone(
-        self, new: Optional[tuple[float, int, _Item]], known: Optional[_Source[_Item]]
-    ) -> None:
+    def _gone(self, new: Optional[_New[_Item]], known: Optional[_Source[_Item]]) -> None:
         if known is not None:
             self._targets -= len(known.targets)
             self.waiting -= len(known.held or ())
-        elif new is not None and self.hold > 1:
+        elif new is not None and new[2] is not None:
             self.waiting -= 1
 
     def banned(self, source: Union[bytes, str], until: float = 0.0) -> None:
@@ -305,9 +328,9 @@ class Distinct(Generic[_Item]):
         source = self._packed(source)
         self._sources.discard(source)
         self._banned.pop(source, None)
-        if until > self.clock:
+        if until > self._clock:
             if len(self._banned) >= self.MAX_BANNED:
-                del self._banned[next(iter(self._banned))]
+                self._banned.pop(next(iter(list(self._banned))), None)
             self._banned[source] = until
 
     def unbanned(self, source: Union[bytes, str]) -> None:
@@ -323,8 +346,8 @@ class Distinct(Generic[_Item]):
         until = self._banned.get(source)
         if until is None:
             return False
-        if self.clock >= until:
-            del self._banned[source]
+        if self._clock >= until:
+            self._banned.pop(source, None)  # another thread may have done it
             return False
         return True
 

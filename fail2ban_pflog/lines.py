@@ -7,6 +7,7 @@ frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Callable, NamedTuple, Optional, Protocol
 
@@ -25,15 +26,15 @@ __all__ = ["EARLIEST", "Item", "Line", "Lines"]
 EARLIEST = 1e-6
 """The time given for 0, which to fail2ban is none."""
 
-Item = tuple[Record, str]
-"""A record on its way, and the byte order of the savefile that it is from."""
+Item = tuple[Record, str, float]
+"""A record on its way, the byte order of the savefile that it is from, and when it counts."""
 
 
 class Line(NamedTuple):
     """What fail2ban's ``processLineAndAdd`` takes: (before, time, behind), epoch.
 
     parts: the line, split around its time; fail2ban joins them for a ticket's matches.
-    time: the packet's own time, seconds since the epoch.
+    time: the packet's own time, seconds since the epoch, or ``latest``.
     packet: what the line was made of.
     """
 
@@ -57,6 +58,7 @@ class Lines:
 
     read: records that came in.  passed: lines that came out.
     undecodable: frames that are no pflog frames.
+    latest: what is younger counts as of then, now or when it has waited.
     formatters: byte order -> Formatter; stamp: seconds and microseconds -> text; both may be
     shared by jails.
     """
@@ -68,6 +70,7 @@ class Lines:
         self.read = 0
         self.passed = 0
         self.undecodable = 0
+        self.latest = math.inf
         self.stamp = stamp or Stamps().text
         self.formatters: Mapping[str, Prints] = {order: Formatter(order) for order in "<>"}
 
@@ -84,6 +87,8 @@ class Lines:
         ]
         if distinct.waiting:
             told.append(f"{distinct.waiting} wait until their source sent more")
+        if distinct.evicted:
+            told.append(f"{distinct.evicted} sources forgotten early for want of room")
         return told
 
     def let_be(self) -> str:
@@ -127,25 +132,25 @@ class Lines:
     ) -> Sequence[Line]:
         seconds, microseconds, frame = record
         distinct = self.distinct
-        time = seconds + microseconds / 1e6
-        item = record, byteorder
+        time = min(seconds + microseconds / 1e6, self.latest)
+        item = record, byteorder, time
         if distinct.judge(time, packet, frame, item, told, count) is not Verdict.PASS:
             return ()
         formatter = self.formatters[byteorder]
         if not distinct.released:
             self.passed += 1
-            return (self._line(record, packet, formatter),)
+            return (self._line(record, packet, formatter, time),)
         held, distinct.released = distinct.released, []
         lines = []
-        for each, order in held:
+        for each, order, when in held:
             other = self.formatters[order]
-            lines.append(self._line(each, other.decode(each[2]), other))
-        lines.append(self._line(record, packet, formatter))
+            lines.append(self._line(each, other.decode(each[2]), other, when))
+        lines.append(self._line(record, packet, formatter, time))
         self.passed += len(lines)
         return lines
 
-    def _line(self, record: Record, packet: Packet, formatter: Prints) -> Line:
+    def _line(self, record: Record, packet: Packet, formatter: Prints, time: float) -> Line:
         seconds, microseconds, frame = record
         text = formatter.text(packet, frame)
         stamp = self.stamp(seconds, microseconds)
-        return Line(("", stamp, " " + text), seconds + microseconds / 1e6 or EARLIEST, packet)
+        return Line(("", stamp, " " + text), time or EARLIEST, packet)

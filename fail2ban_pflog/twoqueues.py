@@ -11,34 +11,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Callable, Generic, Optional, Protocol, TypeVar
+from typing import Callable, Generic, Optional, TypeVar
 
-__all__ = ["CLOCK_STEP", "TwoQueues"]
-
-CLOCK_STEP = 600.0
-"""Seconds by which packets' times may step back without a source's being forgotten early."""
-
-LOOK_EVERY = 10.0
-"""Seconds between two looks at who came too long ago."""
-
-
-class _Came(Protocol):
-    """What is kept of a known source.  last: when it last came, seconds since the epoch."""
-
-    last: float
-
+__all__ = ["TwoQueues"]
 
 _New = TypeVar("_New")
-_Known = TypeVar("_Known", bound=_Came)
+_Known = TypeVar("_Known")
 
 
 class TwoQueues(Generic[_New, _Known]):
     """What is kept by source.
 
     max_new, max_known: how many of each are kept.
-    keep: seconds after which what is kept of a source tells nothing any more; may be set at
-    any time.  Times are the packets' own.
-    came: when a newcomer came.
     grow: makes of what was kept of a newcomer what is kept of a known source.
     gone: called with what was forgotten of a newcomer, or else of a known source.
 
@@ -49,19 +33,14 @@ class TwoQueues(Generic[_New, _Known]):
         self,
         max_new: int,
         max_known: int,
-        keep: float,
-        came: Callable[[_New], float],
         grow: Callable[[_New], _Known],
         gone: Callable[[Optional[_New], Optional[_Known]], None] = lambda _new, _known: None,
     ) -> None:
         self.max_new = max_new
         self.max_known = max_known
-        self.keep = keep
         self.evicted = 0
-        self._came = came
         self._grow = grow
         self._gone = gone
-        self._next_look = 0.0
         self._new: OrderedDict[bytes, _New] = OrderedDict()
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
 
@@ -87,23 +66,24 @@ class TwoQueues(Generic[_New, _Known]):
         """Return what is kept of all known sources, who did not come for longest first."""
         return self._known.values()
 
-    def add(self, source: bytes, new: _New, time: float) -> None:
-        """Keep something of a newcomer; time: when it came."""
-        if not 0 <= self._next_look - time <= LOOK_EVERY:  # clocks step back as well
-            self._next_look = time + LOOK_EVERY
-            self._forget_old(time)
+    @property
+    def newcomers(self) -> int:
+        """How many came once."""
+        return len(self._new)
+
+    def add(self, source: bytes, new: _New) -> None:
+        """Keep something of a newcomer."""
         self._new[source] = new
         if len(self._new) > self.max_new:
             self.evicted += 1
             self._gone(self._new.popitem(last=False)[1], None)
 
-    def _forget_old(self, time: float) -> None:
-        """Forget who came so long ago that no step of the clock makes it count."""
-        keep, new, known = self.keep + CLOCK_STEP, self._new, self._known
-        while new and abs(time - self._came(next(iter(new.values())))) >= keep:
-            self._gone(new.popitem(last=False)[1], None)
-        while known and abs(time - next(iter(known.values())).last) >= keep:
-            self._gone(None, known.popitem(last=False)[1])
+    def forget(self, new: Callable[[_New], bool], known: Callable[[_Known], bool]) -> None:
+        """Forget those for whom this holds, as far as all who came before them are forgotten."""
+        while self._new and new(next(iter(self._new.values()))):
+            self._gone(self._new.popitem(last=False)[1], None)
+        while self._known and known(next(iter(self._known.values()))):
+            self._gone(None, self._known.popitem(last=False)[1])
 
     def discard(self, source: bytes) -> None:
         """Forget a source."""

@@ -8,12 +8,11 @@ from fail2ban_pflog.brake import Brake
 
 
 class World:
-    """A brake, a clock and who was banned."""
+    """A brake and a clock."""
 
     def __init__(self, most: int) -> None:
         self.now = 0.0
-        self.banned: list[str] = []
-        self.brake = Brake[str](most, self.banned.append, lambda: self.now)
+        self.brake = Brake[str](most, lambda: self.now)
 
     def put(self, *sources: str) -> list[bool]:
         return [self.brake.put(source, f"ticket of {source}") for source in sources]
@@ -21,9 +20,7 @@ class World:
     def at(self, now: float) -> list[str]:
         """What is banned from now on until the next minute's room is used up."""
         self.now = now
-        self.banned.clear()
-        self.brake.release()
-        return [ticket[-1] for ticket in self.banned]
+        return [ticket[-1] for ticket in self.brake.release()]
 
 
 def test_bans_that_are_too_many_wait_in_order() -> None:

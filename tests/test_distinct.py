@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from typing import Any
 
@@ -216,40 +215,75 @@ def test_a_flood_does_not_push_out_who_came_twice() -> None:
     assert distinct.waiting == 1000
 
 
-@pytest.mark.parametrize("jump", [86_400, -86_400])
-def test_who_came_long_ago_is_forgotten(jump: int) -> None:
-    """A quiet firewall's table stays small: none that came too long ago to matter is kept, nor
-    any that came while the clock was wrong."""
+def test_who_came_long_ago_is_forgotten() -> None:
+    """A quiet firewall's table stays small: none is kept that came too long ago to matter."""
     distinct = Distinct(window=100, hold=8)
-    now = BEGIN + jump
     for number in range(500):
         source = f"10.1.{number >> 8}.{number & 255}"
-        distinct.judge(now, syn(22, source))
+        distinct.judge(0, syn(22, source))
         if number % 2:
-            distinct.judge(now, syn(23, source))
+            distinct.judge(0, syn(23, source))
     assert (len(distinct), distinct.waiting) == (500, 750)
-    distinct.judge(BEGIN, syn(22, ONE))
-    assert (len(distinct), distinct.waiting, distinct._targets) == (1, 1, 0)
+    distinct.clock = 5000
+    distinct.judge(0, syn(24, "10.1.0.1"))
+    assert (len(distinct), distinct.waiting) == (500, 751)
+    distinct.clock = 9000
+    assert (len(distinct), distinct.waiting, distinct._targets) == (1, 3, 3)
     assert distinct.evicted == 0
+
+
+@pytest.mark.parametrize("wrong", [1e9, -1e9, -1500, 7200])
+def test_no_packets_time_makes_others_be_forgotten(wrong: float) -> None:
+    """A record of the year 2054, or one that is very late, is of its own source alone."""
+    distinct = Distinct(window=60, hold=2)
+    for port in range(1, 8):
+        distinct.judge(port, syn(port, ONE))
+    assert distinct.judge(8 + wrong, syn(22, TWO)) == HELD
+    assert [distinct.judge(9, syn(port, ONE)) for port in range(1, 8)] == [REPEAT] * 7
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_nobody_is_forgotten_who_still_counts(seed: int) -> None:
     """What becomes of packets is the same as if nobody was ever forgotten for time, even where
-    the clock steps back by ten minutes."""
+    pflogd holds them back for an hour and the clock steps back by ten minutes."""
     dice = random.Random(seed)
     forgetful, never = (Distinct(window=100, hold=3) for _ in range(2))
-    never._sources.keep = math.inf
-    now, fewer = float(BEGIN), 0
+    clock, fewer = 0.0, 0
     for _ in range(6000):
-        now += dice.expovariate(0.2) if dice.random() < 0.999 else dice.uniform(600, 3000)
-        time = now - (dice.uniform(0, 600) if dice.random() < 0.05 else 0)
+        clock += dice.expovariate(0.2) if dice.random() < 0.99 else dice.uniform(600, 6000)
+        forgetful.clock = clock
+        time = BEGIN + clock - (dice.uniform(0, 4200) if dice.random() < 0.1 else 0)
         frame = syn(dice.randrange(6), f"10.1.0.{dice.randrange(200)}")
         assert forgetful.judge(time, frame) == never.judge(time, frame)
         assert forgetful.released == never.released
         forgetful.released, never.released = [], []
         fewer += len(forgetful) < len(never)
     assert fewer > 1000
+
+
+def test_a_new_hold_loses_and_doubles_nothing() -> None:
+    """What waited counts, and what did not wait does not count again, when hold is changed."""
+    distinct = Distinct(hold=8)
+    assert distinct.judge(0, syn(22, ONE)) == HELD
+    distinct.hold = 1
+    assert distinct.judge(1, syn(23, ONE)) == PASS
+    assert (distinct.released, distinct.waiting) == ([syn(22, ONE)], 0)
+    distinct.released = []
+    assert distinct.judge(2, syn(22, TWO)) == PASS
+    distinct.hold = 8
+    assert distinct.judge(3, syn(23, TWO)) == PASS
+    assert (distinct.released, distinct.waiting) == ([], 0)
+
+
+def test_what_waits_is_bounded_whatever_counts() -> None:
+    """With distinct=none and a high maxretry sources hold no more than there are targets."""
+    distinct = Distinct("none", "any", hold=500)
+    distinct.MAX_TARGETS = 1000
+    for number in range(400):
+        for last in range(10):
+            distinct.judge(number, syn(22, f"10.1.0.{last}"))
+    assert distinct.waiting <= 1010
+    assert distinct.evicted > 0
 
 
 def test_a_prefix_is_one_source() -> None:

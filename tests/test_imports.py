@@ -13,8 +13,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "fail2ban_pflog"
 IO = ("cores", "sources", "health", "places", "intake", "host")
 SHELLS = (
-    "backend", "savefilefilter", "teach", "watch", "blame", "asciilog", "backtest", "cli", "export",
-    "printer", "install", "doctor",
+    "backend", "braked", "counters", "savefilefilter", "teach", "watch", "blame", "asciilog",
+    "backtest", "cli", "export", "printer", "install", "doctor",
 )  # fmt: skip
 IMPURE = {
     "asyncio", "logging", "multiprocessing", "os", "pathlib", "selectors", "shutil", "socket",
@@ -69,7 +69,10 @@ def test_arrows_go_downward(path: Path) -> None:
 def test_only_backend_and_backtest_know_fail2ban(path: Path) -> None:
     """Everything but the backend and the backtest runs where fail2ban is not."""
     # host/probe.py is run by fail2ban's own interpreter, as text.
-    seam = ("backend.py", "backtest", "blame.py", "savefilefilter.py", "teach.py")
+    seam = (
+        "backend.py", "backtest", "blame.py", "braked.py", "counters.py", "savefilefilter.py",
+        "teach.py",
+    )  # fmt: skip
     if path.relative_to(PACKAGE).parts[0] not in seam and path.name != "probe.py":
         assert not any(name.split(".")[0] == "fail2ban" for name in imports(path))
 

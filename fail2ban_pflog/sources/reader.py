@@ -27,6 +27,7 @@ from ..savefile import (
     MAX_CAPLEN,
     RECORD_HEADER_SIZE,
     FileHeader,
+    Record,
     check_link_type,
 )
 from .compressed import decompressed
@@ -209,7 +210,7 @@ class SavefileReader:
         """What another has just read at this place, or else what is there."""
         if self._prefix and (kept := self._common.get(self, self._prefix)):
             chunk, end = kept
-            if self.is_compressed or self.size >= end:
+            if self.is_compressed or self._still_has(header, chunk[-1], end):
                 self.offset = end
                 return chunk
         begin = self.offset
@@ -230,6 +231,11 @@ class SavefileReader:
             self._searched = end + 1
         self.offset = end
         return chunk
+
+    def _still_has(self, header: FileHeader, record: Record, end: int) -> bool:
+        """Whether a record ends there: pflogd takes back what it failed to write, and goes on."""
+        begin = end - RECORD_HEADER_SIZE - len(record[2])
+        return header.records(self._pread(begin, end - begin)).records == [record]
 
     def seek_time(self, since: float) -> None:
         """Move ``offset`` forward, to a record near the first one not older than ``since``.

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 import logging
 import selectors
+import socket
 import threading
 import time
 import weakref
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Optional, Protocol
 
 from ..packet import NATIVE, Decoder
@@ -35,8 +37,11 @@ MAX_CHUNKS = 24
 """Chunks kept of a file, of some two thousand packets each: as far as one jail comes before all
 others had their turn.  15 MB in a flood, where more than one jail reads the file."""
 
-MAX_BEHIND = 64
-"""Chunks of an interface that wait for a jail that is slow: 65,536 packets, 40 MB."""
+MAX_BEHIND = 65_536
+"""Packets of an interface that wait for a jail that is slow: 40 MB."""
+
+FETCHES = 16
+"""Reads before a kernel filter is changed: more than a buffer of the usual size holds."""
 
 BREATH, BREATHS = 0.005, 50
 """Seconds for which a jail that is far ahead lets the others come, and how often.  Whoever does not
@@ -192,6 +197,7 @@ class _Interface:
         self.source = LiveSource(name, self._tell, expression=expression)
         self._chunks: deque[Chunk] = deque()  # those that somebody has not had yet
         self._end = 0  # how many chunks there were
+        self._packets = 0  # in the chunks that are kept
 
     def _tell(self, level: int, message: str) -> None:
         for listener in self.listeners:
@@ -199,6 +205,7 @@ class _Interface:
 
     def add(self, listener: Listener) -> None:
         """Let somebody listen."""
+        self._fetch_all()
         self.listeners.append(listener)
         listener.had = self._end
         self._select()
@@ -207,6 +214,7 @@ class _Interface:
         """Let somebody listen no more."""
         self.listeners.remove(listener)
         if self.listeners:
+            self._fetch_all()
             self._drop()
             self._select()
         else:
@@ -223,23 +231,41 @@ class _Interface:
         if listener.had < self._end:
             chunk = self._chunks[listener.had - self._end]
         else:
-            chunk = Chunk(self.source.read())
+            chunk = self._fetch()
             if not chunk:
                 return chunk
-            self._chunks.append(chunk)
-            self._end += 1
+            for each in self.listeners:
+                if each is not listener:
+                    each.wake()
         listener.had += 1
         self._drop()
         return chunk
+
+    def _fetch(self) -> Chunk:
+        """Take what the kernel has, and keep it for all."""
+        chunk = Chunk(self.source.read())
+        if chunk:
+            self._chunks.append(chunk)
+            self._packets += len(chunk)
+            self._end += 1
+        return chunk
+
+    def _fetch_all(self) -> None:
+        """Take all that the kernel has: a BSD's forgets it where the filter changes (BIOCSETF)."""
+        if self.listeners and self.source.is_open:
+            for _ in range(FETCHES):
+                if not self._fetch():
+                    break
 
     def _drop(self) -> None:
         """Drop the chunks that all had, and those that somebody is too slow for."""
         least = min(listener.had for listener in self.listeners)
         while self._chunks:
             oldest = self._end - len(self._chunks)
-            if oldest >= least and len(self._chunks) <= MAX_BEHIND:
+            if oldest >= least and self._packets <= MAX_BEHIND:
                 break
             packets = len(self._chunks.popleft())
+            self._packets -= packets
             for listener in self.listeners:
                 if listener.had == oldest:
                     listener.had += 1
@@ -280,6 +306,9 @@ class Listener:
         self._is_behind = False
         self._selector: Optional[selectors.BaseSelector] = None
         self._selected = 0  # which opening of the interface the selector is for
+        self._bell, self._button = socket.socketpair()
+        for end in (self._bell, self._button):
+            end.setblocking(False)
         self._key = interface, expression
         with _INTERFACES_LOCK:
             shared = _INTERFACES.get(self._key)
@@ -322,11 +351,24 @@ class Listener:
                 time.sleep(min(seconds, PAUSE))
                 return
             self._selector = selectors.DefaultSelector()
-            self._selector.register(descriptor, selectors.EVENT_READ)
+            try:
+                self._selector.register(self._bell, selectors.EVENT_READ)
+                self._selector.register(descriptor, selectors.EVENT_READ)
+            except (OSError, ValueError, KeyError):  # it was closed, another may have its number
+                self._forget_selector()
+                time.sleep(min(seconds, PAUSE))
+                return
         try:
             self._selector.select(seconds)
         except OSError:  # it was closed meanwhile
             time.sleep(min(seconds, PAUSE))
+        with suppress(BlockingIOError):
+            self._bell.recv(4096)
+
+    def wake(self) -> None:
+        """End a wait: another jail has read what this one waits for."""
+        with suppress(OSError):  # it was closed, or was woken often enough
+            self._button.send(b"!")
 
     def _forget_selector(self) -> None:
         if self._selector is not None:
@@ -336,6 +378,8 @@ class Listener:
     def close(self) -> None:
         """Listen no more."""
         self._forget_selector()
+        self._bell.close()
+        self._button.close()
         with _INTERFACES_LOCK, self._shared.lock:
             self._shared.remove(self)
             if not self._shared.listeners:

@@ -49,9 +49,6 @@ __all__ = ["Ban", "Close", "Judge"]
 MAX_TRACKED = 65_536
 """Sources whose packets and highest count are kept; those unseen for longest go first."""
 
-CLEAN_EVERY = 5.0
-"""Seconds after which a server cleans its failure counters up."""
-
 CLEAN_ALL_EVERY = 60.0
 """Seconds after which that is done for all counters, for the memory's sake."""
 
@@ -141,6 +138,7 @@ class Judge:
         self.jail = jail
         self.lead = self
         self.filter = filter_of(jail)
+        self.filter.blames_source = True  # as far as is known; ``Run`` looks
         self.filter.hold_packets()
         self.filter.mute = 0.0  # here the firewall catches up at once
         self.maxretry = int(self.filter.getMaxRetry())
@@ -168,7 +166,7 @@ class Judge:
         self._next_purge = -math.inf if forgets else math.inf
         if not self.filter.ignoreCommand and self.filter.ignoreCache is None:
             _remember_strangers(self.filter)
-        manager = self.filter.failManager
+        manager: Any = self.filter.failManager
         self._add_failure, self._clean_counters = manager.addFailure, manager.cleanup
         # Where fail2ban's threads would take over, the simulation does.
         manager.addFailure = self._failure
@@ -272,8 +270,6 @@ class Judge:
             tracked = self._tracked[source] = _Tracked(time, self._new_count())
         else:
             self._tracked.move_to_end(source)
-            if tracked.last <= time - time % CLEAN_EVERY - self.filter.getFindTime():
-                self.filter.failManager.delFailure(ticket.getID())
         attempts: int = self._add_failure(ticket, count, observed)
         tracked.last = max(tracked.last, time)
         if not observed:

@@ -161,7 +161,7 @@ class Profiles:
     def __init__(self) -> None:
         self._conduct = Conduct()
         self._sources: TwoQueues[_New, _Known] = TwoQueues(
-            MAX_NEW, MAX_KNOWN, HORIZON, lambda new: new[0], self._grow, self._gone
+            MAX_NEW, MAX_KNOWN, self._grow, self._gone
         )
         self._profiles: dict[bytes, Profile] = {}
         self._targets = 0
@@ -179,7 +179,7 @@ class Profiles:
             self._sources.discard(source)
             known = None
         if known is None:
-            self._sources.add(source, (time, packet, why), time)
+            self._sources.add(source, (time, packet, why))
             return
         before = len(known.targets)
         known.add(time, packet, why)

@@ -30,14 +30,16 @@ from fail2ban.server.mytime import MyTime
 
 from .blame import begins_with_address, network_of
 from .braked import Braked
-from .counters import CLEAN_EVERY, Counters
-from .distinct import LATEST_FLUSH, Distinct
+from .counters import Counters
+from .distinct import CLEAN_EVERY, LATEST_FLUSH, Distinct
 from .errors import PflogError, printable
 from .health import Health
 from .intake import Batch, Intake
-from .lines import Line, Lines
+from .lines import EARLIEST, Line, Lines
 from .options import Options, short
+from .packet import Packet
 from .places import Places
+from .savefile import Record
 from .savefilefilter import SavefileFilter
 from .sources.shared import bell
 from .teach import teach
@@ -49,6 +51,9 @@ logSys = getLogger("fail2ban.filterpflog")
 
 POLL = 0.25
 """Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
+
+SAMPLES = 1000
+"""Packets that are tried on the filter, to see whom it blames, before any packet may wait."""
 
 MUTE = 5.0
 """Seconds for which a banned source is not heard, until the firewall has caught up."""
@@ -80,6 +85,7 @@ class FilterPflog(SavefileFilter):
         self.mute = MUTE
         self.blames_source: Optional[bool] = None
         self._source = b""  # who sent the packet that is being judged
+        self._samples = SAMPLES
         self.options = Options()
         self.intake: Optional[Intake] = None
         self._wrong_options = ""
@@ -364,6 +370,9 @@ class FilterPflog(SavefileFilter):
                 self._warn_of_age(now - run.record[0])
                 continue
             try:
+                if self.blames_source is None and self._samples and run.packet is not None:
+                    self._samples -= 1
+                    self.blamed(run.packet, run.record, byteorder)
                 lines = take(run, byteorder)
             except BaseException:  # one packet is lost, but none behind it
                 intake.give_back(batch, number + 1)
@@ -445,6 +454,15 @@ class FilterPflog(SavefileFilter):
             for failure in failures:
                 failure[1] = network_of(failure[1], self.options.prefix6, self)
         return failures
+
+    def blamed(self, packet: Packet, record: Record, byteorder: str) -> list[Any]:
+        """Whom the filter would blame for a packet, as fail2ban names them; nothing is counted."""
+        if self.getMaxLines() > 1:  # it would join the line with others
+            return []
+        self._source = packet.source
+        text = self.lines.formatters[byteorder].text(packet, record[2])
+        time = record[0] + record[1] / 1e6 or EARLIEST
+        return [failure[1] for failure in self.processLine(("", "", " " + text), time)]
 
     def _see_blame(self, ip: Any) -> None:
         """Look whom a packet was blamed on, and whether bans grow by now."""

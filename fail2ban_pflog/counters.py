@@ -13,10 +13,9 @@ from typing import Any
 
 from fail2ban.server.failmanager import FailManager
 
-__all__ = ["CLEAN_EVERY", "Counters"]
+from .distinct import CLEAN_EVERY
 
-CLEAN_EVERY = 5.0
-"""Seconds between two clean-ups, as in fail2ban; here when a packet's time is a multiple."""
+__all__ = ["Counters"]
 
 
 class Counters(FailManager):  # type: ignore[misc] # fail2ban has no types
@@ -36,5 +35,5 @@ class Counters(FailManager):  # type: ignore[misc] # fail2ban has no types
 
 
 def _clean_up(time: float) -> float:
-    """When the last clean-up was."""
+    """When the last clean-up was: here they are at multiples of CLEAN_EVERY."""
     return time - time % CLEAN_EVERY

@@ -28,7 +28,7 @@ from .runs import SPAN
 from .scan import MODES, Count, Reason, directions, reason
 from .twoqueues import TwoQueues
 
-__all__ = ["LATEST_FLUSH", "WHATS", "Distinct", "Verdict"]
+__all__ = ["CLEAN_EVERY", "LATEST_FLUSH", "WHATS", "Distinct", "Verdict"]
 
 _Item = TypeVar("_Item")
 
@@ -52,6 +52,9 @@ _PORT = Count.PORT
 CLOCK_STEP = 600.0
 """Seconds by which packets' times may step back without a source's being forgotten early."""
 
+CLEAN_EVERY = 5.0
+"""Seconds between two looks of fail2ban at whose last failure is too old."""
+
 LATEST_FLUSH = 3600.0
 """Seconds for which pflogd holds packets back at the most (-d)."""
 
@@ -61,15 +64,16 @@ class _Source(Generic[_Item]):
 
     targets: hash of what was counted -> when it was last seen.
     held: the packets that wait; None: its packets wait no more.
+    counted: when the last packet came that is no repeat.
     last: when it last came, by the packets' times; seen: by the clock.
     """
 
-    __slots__ = ("held", "last", "seen", "targets")
+    __slots__ = ("counted", "held", "last", "seen", "targets")
 
     def __init__(self, time: float, target: int, held: Optional[list[_Item]], seen: float) -> None:
         self.targets = {target: time}
         self.held = held
-        self.last = time
+        self.counted = self.last = time
         self.seen = seen
 
 
@@ -255,6 +259,11 @@ class Distinct(Generic[_Item]):
                 return REPEAT
             self._note(known, target, time)
         if known.held is not None:
+            if time - known.counted >= self._window + CLEAN_EVERY:  # fail2ban has forgotten them
+                self.waiting -= len(known.held)
+                known.held.clear()
+            if time > known.counted:
+                known.counted = time
             if len(known.held) + 1 < self.hold:
                 known.held.append(item)
                 self.waiting += 1

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import random
 import sys
 import threading
@@ -164,6 +165,23 @@ def test_nothing_is_kept_for_one_reader(path: Path) -> None:
 # -- An interface -------------------------------------------------------------------------
 
 
+def test_what_pflogd_took_back_is_nobodys(path: Path) -> None:
+    """What was read in common and taken back, because a write failed, is not found by the others
+    where other packets of the same length came instead."""
+    one, two = follow(path), follow(path)
+    one.read()
+    two.read()
+    size = path.stat().st_size
+    append(path, 1, 4)
+    assert [number_of(record[2]) for record in one.read()] == [1, 2, 3]
+    os.truncate(path, size)
+    one.read()
+    append(path, 4, 9)
+    for follower in (one, two):
+        found = [number_of(r[2]) for chunk in iter(follower.read, Chunk()) for r in chunk]
+        assert found == [4, 5, 6, 7, 8]
+
+
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     """A pcapy with an interface."""
@@ -234,6 +252,71 @@ def test_a_slow_jail_loses_alone(world: World, monkeypatch: pytest.MonkeyPatch) 
     assert told == []
     slow.close()
     quick.close()
+
+
+def test_a_slow_jail_loses_nothing_for_packets_that_come_one_by_one(world: World) -> None:
+    """The bound is in packets, however few the kernel hands over at once."""
+    told: list[str] = []
+    slow, quick = listener(told), listener(told)
+    for number in range(1000):
+        world.frames = [(number, 0, b"x")]
+        quick.read()
+    assert [chunk[0][0] for chunk in iter(slow.read, Chunk())] == list(range(1000))
+    assert (slow.lost, told) == (0, [])
+    slow.close()
+    quick.close()
+
+
+def test_a_new_filter_loses_nothing(world: World) -> None:
+    """A BSD's kernel forgets what it has, and its counters, where the filter changes: when a jail
+    comes or goes, what is there is taken before, and drops are not counted from nothing."""
+    told: list[str] = []
+    one = listener(told)
+    one.read()
+    (handle,) = world.handles
+    set_filter = handle.setfilter
+
+    def flushing(expression: str) -> None:
+        world.frames, world.dropped = [], 0
+        set_filter(expression)
+
+    handle.setfilter = flushing  # type: ignore[method-assign]
+    world.frames, world.dropped = [(1, 0, b"x")] * 3, 5
+    two = listener(told, "aggressive")
+    assert [len(chunk) for chunk in iter(one.read, Chunk())] == [3]
+    assert two.read() == []
+    world.frames, world.dropped = [(2, 0, b"x")] * 2, 4
+    two.close()
+    assert [len(chunk) for chunk in iter(one.read, Chunk())] == [2]
+    assert one.source.dropped == 9
+    assert len(handle.filters) == 3
+    one.close()
+
+
+def test_who_waits_is_woken_by_who_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets that another jail took from the kernel are not waited for."""
+    told: list[str] = []
+    one, two = listener(told), listener(told)
+    read_end, write_end = os.pipe()  # of an interface on which nothing comes
+    monkeypatch.setattr(type(one.source), "fileno", lambda _: read_end)
+    one.read()
+    woken = threading.Event()
+
+    def wait() -> None:
+        two.wait(60)
+        woken.set()
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    world.frames = [(1, 0, b"x")]
+    assert len(one.read()) == 1
+    assert woken.wait(10)
+    thread.join()
+    assert len(two.read()) == 1
+    for each in (one, two):
+        each.close()
+    for end in (read_end, write_end):
+        os.close(end)
 
 
 def test_all_are_told_what_becomes_of_the_interface(world: World) -> None:

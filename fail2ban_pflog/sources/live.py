@@ -101,7 +101,8 @@ class LiveSource:
         self._next_attempt = clock()
         self._next_stats = 0.0
         self._calm_at = 0.0
-        self._dropped_before = 0  # by the handles that are closed
+        self._dropped_before = 0  # what no handle counts any more
+        self._counted = 0  # by the handle
         self._problem = ""
 
     @property
@@ -119,6 +120,7 @@ class LiveSource:
             return
         self._kernel_filters = kernel_filters
         if self._handle is not None:
+            self._count_drops(self._handle)  # a BSD begins anew with the filter
             try:
                 self._set_filter(self._handle, bpf.pcapy().PcapError)
             except PflogError as error:
@@ -130,7 +132,7 @@ class LiveSource:
         handle, self._handle = self._handle, None
         if handle is not None:
             self._count_drops(handle)
-            self._dropped_before = self.dropped
+            self._dropped_before, self._counted = self.dropped, 0
             handle.close()
 
     def read(self) -> list[Record]:
@@ -235,7 +237,10 @@ class LiveSource:
             _, dropped, by_interface = handle.stats()
         except Exception:  # PcapError, or whatever pcapy raises
             return
-        total = self._dropped_before + dropped + by_interface
+        if dropped + by_interface < self._counted:
+            self._dropped_before += self._counted
+        self._counted = dropped + by_interface
+        total = self._dropped_before + self._counted
         if total > self.dropped:
             if self._clock() >= self._calm_at:
                 lost = total - self.dropped

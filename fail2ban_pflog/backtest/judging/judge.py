@@ -28,7 +28,6 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from ...blame import begins_with_address
 from ...errors import PflogError
-from ...lines import EARLIEST
 from ...packet import Packet
 from ...savefile import Record
 from .evidence import NOTHING, Counted, Evidence
@@ -191,15 +190,12 @@ class Judge:
 
     def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
         """Whether whom the filter blames for a packet is its source; None: it blames nobody."""
-        formatter = self.filter.lines.formatters[byteorder]
         try:
-            packet = formatter.decode(record[2])
+            packet = self.filter.lines.formatters[byteorder].decode(record[2])
         except PflogError:
             return None
-        line = formatter.text(packet, record[2])
-        time = record[0] + record[1] / 1e6
-        found = self.filter.processLine(("", "", " " + line), time or EARLIEST)
-        blamed = {self._address_key(failure[1]) for failure in found}
+        found = self.filter.blamed(packet, record, byteorder)
+        blamed = {self._address_key(address) for address in found}
         source = packet.source
         networks = {
             _network(source, length) for size, length in self._networks if size == len(source)

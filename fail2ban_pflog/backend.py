@@ -84,7 +84,7 @@ class FilterPflog(SavefileFilter):
         self.checkFindTime = False  # we judge a packet's age; fail2ban would rewrite it
         self.mute = MUTE
         self.blames_source: Optional[bool] = None
-        self._source = b""  # who sent the packet that is being judged
+        self._source = b""  # who sent the packet whose blame is to be seen
         self._samples = SAMPLES
         self.options = Options()
         self.intake: Optional[Intake] = None
@@ -372,6 +372,7 @@ class FilterPflog(SavefileFilter):
             try:
                 if self.blames_source is None and self._samples and run.packet is not None:
                     self._samples -= 1
+                    self._source = run.packet.source
                     self.blamed(run.packet, run.record, byteorder)
                 lines = take(run, byteorder)
             except BaseException:  # one packet is lost, but none behind it
@@ -448,8 +449,9 @@ class FilterPflog(SavefileFilter):
         """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""
         failures: list[list[Any]] = super().findFailure(*args, **kwargs)
         self._health.found += len(failures)
-        for failure in failures:
-            self._see_blame(failure[1])
+        if self._source:
+            for failure in failures:
+                self._see_blame(failure[1])
         if self.options.prefix6 < 128:
             for failure in failures:
                 failure[1] = network_of(failure[1], self.options.prefix6, self)
@@ -459,7 +461,6 @@ class FilterPflog(SavefileFilter):
         """Whom the filter would blame for a packet, as fail2ban names them; nothing is counted."""
         if self.getMaxLines() > 1:  # it would join the line with others
             return []
-        self._source = packet.source
         text = self.lines.formatters[byteorder].text(packet, record[2])
         time = record[0] + record[1] / 1e6 or EARLIEST
         return [failure[1] for failure in self.processLine(("", "", " " + text), time)]

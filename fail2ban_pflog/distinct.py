@@ -230,9 +230,6 @@ class Distinct(Generic[_Item]):
         if self._banned and self._is_muted(source):
             self.muted += count
             return MUTED
-        if self.what == "none" and self.hold <= 1:
-            self.passed += 1
-            return PASS
         target = self.target(packet, found)
         known = self._sources.get(source)
         if known is not None and time - known.last >= self._keep + CLOCK_STEP:

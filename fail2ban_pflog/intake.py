@@ -268,8 +268,7 @@ class Intake:
         """Write all places down and close all sources."""
         for batch in self._rest:
             if isinstance(batch.source, File):
-                begin = batch.runs[0].record
-                first = next(n for n, one in enumerate(batch.read) if one is begin)
+                first = batch.read.index(batch.runs[0].record)
                 batch.source.give_back(batch.read[first:])
         self._rest.clear()
         for path in self.paths:

@@ -261,9 +261,10 @@ def test_nobody_is_forgotten_who_still_counts(seed: int) -> None:
     assert fewer > 1000
 
 
-def test_a_new_hold_loses_and_doubles_nothing() -> None:
+@pytest.mark.parametrize("what", ["port", "none"])
+def test_a_new_hold_loses_and_doubles_nothing(what: str) -> None:
     """What waited counts, and what did not wait does not count again, when hold is changed."""
-    distinct = Distinct(hold=8)
+    distinct = Distinct(what, hold=8)
     assert distinct.judge(0, syn(22, ONE)) == HELD
     distinct.hold = 1
     assert distinct.judge(1, syn(23, ONE)) == PASS

@@ -33,7 +33,8 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.collections import PathCollection
 
-from fail2ban_pflog.backtest.judging import dots, jails, judge, run, survey
+from fail2ban_pflog.backtest.judging import dots, judge, run, survey
+from fail2ban_pflog.backtest.judging.configuration import Configuration
 from fail2ban_pflog.backtest.judging.settings import Outcome
 from fail2ban_pflog.backtest.telling import pictures
 from fail2ban_pflog.backtest.telling.pictures import (
@@ -64,7 +65,7 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def judged(*paths: Path, **settings: str) -> run.Result:
     """The result of the shipped jail pflog, with what pictures need."""
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
     one = run.Run([judge.Judge(configuration.load("pflog", settings))], survey=True)
     one.read(Captures(map(str, paths), pytest.fail))
     return one.results(run.Trust([]))[0]

@@ -24,7 +24,8 @@ from tests.pflogs import syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest.judging import family, jails, judge, run, settings, workers
+from fail2ban_pflog.backtest.judging import family, judge, run, settings, workers
+from fail2ban_pflog.backtest.judging.configuration import Configuration, ConfigurationError
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.sources.captures import Captures
 
@@ -51,7 +52,7 @@ def test_combinations() -> None:
 )
 def test_wrong_combinations(words: list[str], told: str) -> None:
     """What cannot be swept is told."""
-    with pytest.raises(jails.ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=told):
         settings.combinations(words)
 
 
@@ -113,7 +114,7 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
         for maxretry in ("7", "1", "4")
         for findtime in ("1m", "10m")
     ]
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
 
     def load() -> list[judge.Judge]:
         return [
@@ -150,7 +151,7 @@ def test_no_family_of_networks(tmp_path: Path) -> None:
         {"maxretry": maxretry, "backend": "pflog[prefix6=64]", "bantime": "20"}
         for maxretry in ("5", "10", "40")
     ]
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
     together = [judge.Judge(configuration.load("pflog", each)) for each in settings]
     feeds = family.families(configuration, "pflog", settings, together)
     assert feeds == together
@@ -169,7 +170,7 @@ def test_no_family_of_networks(tmp_path: Path) -> None:
 
 def test_no_family_where_maxretry_shows() -> None:
     """A jail with another option that is made of maxretry is judged by itself."""
-    configuration = jails.Configuration(CONFIG)
+    configuration = Configuration(CONFIG)
     settings = [{"maxretry": maxretry, "findtime": "%(maxretry)sm"} for maxretry in ("5", "10")]
     judges = [judge.Judge(configuration.load("pflog", each)) for each in settings]
     assert family.families(configuration, "pflog", settings, judges) == judges

@@ -126,7 +126,7 @@ class Follower:
 
     def give_back(self, records: Sequence[Record]) -> None:
         """Read the last records of the last read again; for who was interrupted."""
-        first = next(n for n, record in enumerate(self._last) if record is records[0])
+        first = self._last.index(records[0])
         self._chain[0].offset -= sum(
             RECORD_HEADER_SIZE + len(frame) for _, _, frame in self._last[first:]
         )

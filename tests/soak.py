@@ -148,7 +148,7 @@ class Soak:
         """Let sources come that nobody knows, and clients that try one port again and again."""
         for _ in range(packets):
             self._noise += 1
-            source = f"198.18.{self._noise >> 8 & 255}.{self._noise & 255}"
+            source = f"198.18.{self._noise >> 8 & 15}.{self._noise & 255}"  # 4,096 of them
             if self._noise % 3 == 0:
                 source = f"198.51.100.{self._noise % 200}"
             frame = syn(source, self._dice.choice((22, 23, 8443)), self._noise)

@@ -39,6 +39,7 @@ from .lines import EARLIEST, Line, Lines
 from .options import Options, short
 from .packet import Packet
 from .places import Places
+from .runs import Run
 from .savefile import Record
 from .savefilefilter import SavefileFilter
 from .sources.shared import bell
@@ -370,10 +371,8 @@ class FilterPflog(SavefileFilter):
                 self._warn_of_age(now - run.record[0])
                 continue
             try:
-                if self.blames_source is None and self._samples and run.packet is not None:
-                    self._samples -= 1
-                    self._source = run.packet.source
-                    self.blamed(run.packet, run.record, byteorder)
+                if self.blames_source is None:
+                    self._try_filter(run, byteorder)
                 lines = take(run, byteorder)
             except BaseException:  # one packet is lost, but none behind it
                 intake.give_back(batch, number + 1)
@@ -456,6 +455,13 @@ class FilterPflog(SavefileFilter):
             for failure in failures:
                 failure[1] = network_of(failure[1], self.options.prefix6, self)
         return failures
+
+    def _try_filter(self, run: Run, byteorder: str) -> None:
+        """Let the filter show whom it blames before any packet waits."""
+        if self._samples and run.packet is not None:
+            self._samples -= 1
+            self._source = run.packet.source
+            self.blamed(run.packet, run.record, byteorder)
 
     def blamed(self, packet: Packet, record: Record, byteorder: str) -> list[Any]:
         """Whom the filter would blame for a packet, as fail2ban names them; nothing is counted."""

@@ -132,7 +132,9 @@ class Lines:
     ) -> Sequence[Line]:
         seconds, microseconds, frame = record
         distinct = self.distinct
-        time = min(seconds + microseconds / 1e6, self.latest)
+        time = seconds + microseconds / 1e6
+        if time > self.latest:
+            time = self.latest
         item = record, byteorder, time
         if distinct.judge(time, packet, frame, item, told, count) is not Verdict.PASS:
             return ()

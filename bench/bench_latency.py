@@ -6,6 +6,8 @@ which frames are sent as pf does.  Classic: the same frames go through tcpdump's
 and a text log to a jail with the stock backend `polling`.  The clock runs from the moment
 before the 15th frame is sent until fail2ban calls the jail's action; scanners come at random.
 
+With others: the same while three more jails listen to the interface.
+
 In a flood: the same while forged sources, each a packet, come at some rate, as fast as two cores
 can make and judge them; packets that the kernel dropped are told, and scanners that were missed.
 
@@ -34,6 +36,8 @@ from tests.pflogs import record, savefile_header, syn
 from tests.wire import INTERFACE, SENDER, inside, network, start_live
 
 SCANNERS, PORTS = 100, 15
+OTHERS = 3
+"""Jails that listen as well."""
 FLOODS = (15_000, 60_000)
 """Forged sources a second."""
 SCANNERS_IN_FLOOD = 20
@@ -73,13 +77,17 @@ class Action(ActionBase):
 """
 
 
-def jail(folder: Path, backend: str, logpath: str = "") -> Server:
+def jail(folder: Path, backend: str, logpath: str = "", others: int = 0) -> Server:
     """Make a server with one jail whose action writes down when it was called."""
     folder.mkdir()
+    common = f"enabled = true\nfilter = pflog\nbackend = {backend}\nfindtime = 5m\nbantime = 1h\n"
     server = Server(
         folder,
-        f"[pflog]\nenabled = true\nfilter = pflog\nbackend = {backend}\naction = clock.py\n"
-        f"maxretry = {PORTS}\nfindtime = 5m\nbantime = 1h\n{logpath}\n",
+        f"[pflog]\n{common}action = clock.py\nmaxretry = {PORTS}\n{logpath}\n"
+        + "".join(
+            f"[other{number}]\n{common}action =\nmaxretry = {2 * PORTS}\n"
+            for number in range(others)
+        ),
     )
     (server.config / "action.d/clock.py").write_text(CLOCK.format(path=str(folder / "clock")))
     return server
@@ -144,11 +152,11 @@ def floods(folder: Path, server: Server, name: str, send: Callable[[list[bytes]]
         )
 
 
-def ours(folder: Path, scanners: int) -> tuple[list[float], float]:
-    """Measure the backend."""
+def ours(folder: Path, scanners: int, others: int = 0) -> tuple[list[float], float]:
+    """Measure the backend; alone also in floods."""
     backend = f"pflog[interface={INTERFACE}, distinct=port, mode=normal]"
     with network(f"f2bbench{os.getpid()}") as name:
-        server = start_live(jail(folder, backend), name)
+        server = start_live(jail(folder, backend, others=others), name)
         wait_for(lambda: "listening" in server.client("status", "pflog"), "listening")
         waiting = idle(server)
         with subprocess.Popen(
@@ -162,7 +170,8 @@ def ours(folder: Path, scanners: int) -> tuple[list[float], float]:
                 pipe.flush()
 
             found = latencies(folder, send, scanners)
-            floods(folder, server, name, send)
+            if not others:
+                floods(folder, server, name, send)
             pipe.close()
         server.stop()
     return found, waiting
@@ -202,12 +211,13 @@ def main(scanners: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         results = {
             "ours": ours(Path(name) / "ours", scanners),
+            f"with {OTHERS} others": ours(Path(name) / "others", scanners, OTHERS),
             "classic": classic(Path(name) / "classic", scanners),
         }
     print(f"from the {PORTS}th frame to the ban: {scanners} scanners, one after the other")
     for way, (found, waiting) in results.items():
-        print(f"  {way:8} {told(found)}; idle {waiting:.1f} ms of CPU a second")
-    one, two = (statistics.median(found) for found, _ in results.values())
+        print(f"  {way:13} {told(found)}; idle {waiting:.1f} ms of CPU a second")
+    one, _, two = (statistics.median(found) for found, _ in results.values())
     print(f"  ratio of the medians {two / one:.1f}")
 
 

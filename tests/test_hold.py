@@ -91,6 +91,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     yield world
     MyTime.setTime(None)
+    for each in made:
+        each.filter.onStop()
 
 
 def traffic(dice: random.Random, findtime: int) -> list[tuple[float, bytes, float]]:

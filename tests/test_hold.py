@@ -233,20 +233,30 @@ def test_what_is_set_at_runtime_ends_the_waiting(make: Make) -> None:
     assert world.filter.lines.distinct.hold == 1
 
 
+def interrupt(world: World, by: str, value: bool) -> Callable[[], None]:
+    """Let the server's thread set something while a packet's line is made; returns what ends it."""
+    take = world.filter.lines.take_run
+
+    def interrupted(*run: Any) -> Any:
+        lines = take(*run)
+        setattr(world.filter, by, value)
+        return lines
+
+    def end() -> None:
+        world.filter.lines.take_run = take  # type: ignore[method-assign]
+        setattr(world.filter, by, not value)
+
+    world.filter.lines.take_run = interrupted  # type: ignore[method-assign]
+    return end
+
+
 def test_a_reload_leaves_times_as_they_are(make: Make) -> None:
     """A line that a reload left behind, of a clock that is a year ahead, counts as of now."""
     world = make(maxretry=1)
-    take = world.filter.lines.take_run
-
-    def reloading(*run: Any) -> Any:
-        lines = take(*run)
-        world.filter.idle = True
-        return lines
-
-    world.filter.lines.take_run = reloading  # type: ignore[method-assign]
+    end = interrupt(world, "idle", True)
     append(world.path, record(BEGIN + 86_400 * 365, syn(ONE, 100)))
     world.filter._poll()
-    world.filter.lines.take_run, world.filter.idle = take, False  # type: ignore[method-assign]
+    end()
     world.look()
     assert world.bans == [(0, ONE, 0)]
 
@@ -254,14 +264,7 @@ def test_a_reload_leaves_times_as_they_are(make: Make) -> None:
 def test_a_stop_loses_no_packet(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place is before the packet that a stop left uncounted."""
     world = make(maxretry=1)
-    take = world.filter.lines.take_run
-
-    def stopping(*run: Any) -> Any:
-        lines = take(*run)
-        world.filter.active = False
-        return lines
-
-    world.filter.lines.take_run = stopping  # type: ignore[method-assign]
+    interrupt(world, "active", False)
     append(world.path, b"".join(record(BEGIN, syn(f"192.0.2.{n}", 22)) for n in (1, 2, 3)))
     places: list[Any] = []
     monkeypatch.setattr(File, "save", lambda file: places.append(file.place))

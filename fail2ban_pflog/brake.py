@@ -7,8 +7,7 @@ Counting goes on; a ban that is too many waits and comes when there is room, in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from typing import Callable, Generic, TypeVar
+from typing import Callable, Generic, Optional, TypeVar
 
 __all__ = ["Brake"]
 
@@ -46,7 +45,7 @@ class Brake(Generic[_Ticket]):
         Who waits and goes on keeps his turn, with the ticket of what he did last.
         """
         if not self._waiting and self._has_room():
-            self._passed.append(self._clock())
+            self.banned()
             return True
         if len(self._waiting) >= MAX_WAITING and source not in self._waiting:
             del self._waiting[next(iter(self._waiting))]
@@ -54,11 +53,15 @@ class Brake(Generic[_Ticket]):
         self._waiting[source] = ticket
         return False
 
-    def release(self) -> Iterator[_Ticket]:
-        """Those who waited and may be banned by now."""
-        while self._waiting and self._has_room():
-            self._passed.append(self._clock())
-            yield self._waiting.pop(next(iter(self._waiting)))
+    def take(self) -> Optional[_Ticket]:
+        """Who has waited for longest, if there is room for a ban; ``banned`` uses it up."""
+        if not self._waiting or not self._has_room():
+            return None
+        return self._waiting.pop(next(iter(self._waiting)))
+
+    def banned(self) -> None:
+        """Note a ban."""
+        self._passed.append(self._clock())
 
     def forget(self, whom: Callable[[str], bool]) -> int:
         """Ban those not who wait and for whom this holds; returns how many they were."""

@@ -58,12 +58,16 @@ class Braked:
 
         now: seconds since the epoch, from when on they are banned.
         """
-        with self._lock:
-            tickets = list(self._brake.release())
-        for ticket in tickets:
-            if not self._filter.inIgnoreIPList(ticket):
+        while (ticket := self._take()) is not None:
+            if not self._filter.inIgnoreIPList(ticket):  # which may run a command
                 ticket.setTime(max(ticket.getTime(), now))
                 self._ban(ticket)
+                with self._lock:
+                    self._brake.banned()
+
+    def _take(self) -> Any:
+        with self._lock:
+            return self._brake.take()
 
     def remove(self, ip: Any = None, db: bool = True, ifexists: bool = False) -> Any:
         """Unban, also who waits: an address, a network, all; fail2ban asks one by one for more."""

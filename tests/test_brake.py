@@ -20,7 +20,11 @@ class World:
     def at(self, now: float) -> list[str]:
         """What is banned from now on until the next minute's room is used up."""
         self.now = now
-        return [ticket[-1] for ticket in self.brake.release()]
+        found = []
+        while (ticket := self.brake.take()) is not None:
+            self.brake.banned()
+            found.append(ticket[-1])
+        return found
 
 
 def test_bans_that_are_too_many_wait_in_order() -> None:
@@ -44,6 +48,14 @@ def test_a_source_waits_once() -> None:
     assert world.brake.waiting == 1
     assert world.at(60.0) == ["b"]
     assert world.at(120.0) == []
+
+
+def test_who_is_not_banned_takes_no_room() -> None:
+    """Who waited and was ignored by then leaves his room to the next."""
+    world = World(1)
+    world.put("a", "b", "c")
+    world.now = 60.0
+    assert [world.brake.take(), world.brake.take()] == ["ticket of b", "ticket of c"]
 
 
 def test_waiting_is_bounded() -> None:

@@ -361,6 +361,7 @@ class FilterPflog(SavefileFilter):
         """Make lines of a batch and count them; what is left at a reload or a stop waits."""
         self.lines.distinct.clock = time.monotonic()
         now = self.lines.latest = MyTime.time()
+        # What is older is not news, but an old file that was put in place.
         oldest = now - self.getFindTime() - LATEST_FLUSH
         first = batch.runs[0].record
         self._lag = max(0.0, now - (first[0] + first[1] / 1e6))

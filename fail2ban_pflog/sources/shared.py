@@ -234,9 +234,7 @@ class _Interface:
             chunk = self._fetch()
             if not chunk:
                 return chunk
-            for each in self.listeners:
-                if each is not listener:
-                    each.wake()
+            self._wake_all(listener)
         listener.had += 1
         self._drop()
         return chunk
@@ -256,6 +254,13 @@ class _Interface:
             for _ in range(FETCHES):
                 if not self._fetch():
                     break
+            self._wake_all()
+
+    def _wake_all(self, reader: Optional[Listener] = None) -> None:
+        """Wake all but who reads."""
+        for each in self.listeners:
+            if each is not reader:
+                each.wake()
 
     def _drop(self) -> None:
         """Drop the chunks that all had, and those that somebody is too slow for."""

@@ -41,7 +41,7 @@ check: setup
 # The captures' packets, with pf's header in every dialect, through tcpdump and through us.
 CAPTURES = tests/data
 oracle: setup
-	@$(PY) -m tests.oracle $(CAPTURES)
+	@$(PY) -m tests.support.oracle $(CAPTURES)
 
 SECONDS = 60
 fuzz: setup
@@ -60,7 +60,7 @@ bench: setup
 
 SECONDS_OF_SOAK = 3600
 soak: setup
-	@$(PY) -m tests.soak $(SECONDS_OF_SOAK)
+	@$(PY) -m tests.system.soak $(SECONDS_OF_SOAK)
 
 lab: setup
 	@scripts/setup lab

@@ -22,14 +22,14 @@ VERSION = re.search(
 
 COMPILE = os.environ.get("FAIL2BAN_PFLOG_COMPILE") == "1"
 CORE = (
-    "savefile",
-    "header",
-    "packet",
-    "scan",
-    "conduct",
-    "twoqueues",
-    "runs",
-    "stamps",
+    "pflog/savefile",
+    "pflog/header",
+    "pflog/packet",
+    "policy/classify",
+    "policy/history",
+    "policy/lru",
+    "pipeline",
+    "wire/timestamps",
     "formatter",
 )
 
@@ -99,7 +99,7 @@ setup(
     entry_points={
         "console_scripts": [
             "fail2ban-pflog = fail2ban_pflog.cli:main",
-            "fail2ban-pflogd = fail2ban_pflog.asciilog:main",
+            "fail2ban-pflogd = fail2ban_pflog.writer:main",
         ],
         # For a fail2ban that looks for backends there (docs/upstream.md); none does yet.
         "fail2ban.backends": ["pflog = fail2ban_pflog.backend:FilterPflog"],

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fail2ban_pflog.formatter import Formatter
 from fail2ban_pflog.sources.follow import Follower
-from tests.pflogs import record, savefile_header, syn
+from tests.support.pflogs import record, savefile_header, syn
 
 FINDTIME = 300.0
 RATE = 100.0  # packets per second in the file

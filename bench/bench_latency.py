@@ -31,9 +31,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bench_server import cpu
 
-from tests.f2b import Server, wait_for
-from tests.pflogs import record, savefile_header, syn
-from tests.wire import INTERFACE, SENDER, inside, network, start_live
+from tests.support.pflogs import record, savefile_header, syn
+from tests.support.server import Server, wait_for
+from tests.support.wire import INTERFACE, SENDER, inside, network, start_live
 
 SCANNERS, PORTS = 100, 15
 OTHERS = 3

@@ -28,9 +28,9 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.f2b import Server
-from tests.packets import ACK, FIN, segment
-from tests.pflogs import pflog_header, record, savefile_header, syn
+from tests.support.packets import ACK, FIN, segment
+from tests.support.pflogs import pflog_header, record, savefile_header, syn
+from tests.support.server import Server
 
 PACKETS = 100_000
 MANY = 5

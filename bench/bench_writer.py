@@ -59,7 +59,7 @@ def repeated(capture: bytes, packets: int) -> bytes:
 def writer(*options: object) -> list[str]:
     """Return the command that runs the program, with no pid file and whoever we are."""
     fixed = ("--pid-file", "", "--user", "root") if os.geteuid() == 0 else ("--pid-file", "")
-    return [sys.executable, "-m", "fail2ban_pflog.asciilog", *fixed, *map(str, options)]
+    return [sys.executable, "-m", "fail2ban_pflog.writer", *fixed, *map(str, options)]
 
 
 def cpu(command: list[str], log: Path) -> float:

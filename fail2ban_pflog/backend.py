@@ -28,23 +28,22 @@ from fail2ban.helpers import getLogger
 from fail2ban.server.filter import FileFilter
 from fail2ban.server.mytime import MyTime
 
-from .blame import begins_with_address, network_of
-from .braked import Braked
-from .counters import Counters
-from .distinct import CLEAN_EVERY, LATEST_FLUSH, Distinct
 from .errors import PflogError, printable
-from .health import Health
-from .intake import Batch, Intake
-from .lines import EARLIEST, Line, Lines
+from .jail.actions import ActionMonitor
+from .jail.attribution import begins_with_address, network_of
+from .jail.failures import Failures
+from .jail.inputs import Batch, Inputs
+from .jail.logpaths import SavefileFilter
+from .jail.positions import Positions
+from .jail.ratelimited import RateLimited
+from .jail.registration import teach
+from .jail.selfcheck import SelfCheck
 from .options import Options, short
-from .packet import Packet
-from .places import Places
-from .runs import Run
-from .savefile import Record
-from .savefilefilter import SavefileFilter
+from .pflog.packet import Packet
+from .pflog.savefile import Record
+from .pipeline import EARLIEST, Group, Line, Pipeline
+from .policy.dedup import CLEAN_EVERY, LATEST_FLUSH, Dedup
 from .sources.shared import bell
-from .teach import teach
-from .watch import Watch
 
 __all__ = ["FilterPflog", "register"]
 
@@ -81,26 +80,26 @@ class FilterPflog(SavefileFilter):
 
     def __init__(self, jail: Any, /, **options: str) -> None:
         super().__init__(jail)
-        self.failManager = Counters()
+        self.failManager = Failures()
         self.checkFindTime = False  # we judge a packet's age; fail2ban would rewrite it
         self.mute = MUTE
         self.blames_source: Optional[bool] = None
         self._source = b""  # who sent the packet whose blame is to be seen
         self._samples = SAMPLES
         self.options = Options()
-        self.intake: Optional[Intake] = None
+        self.intake: Optional[Inputs] = None
         self._wrong_options = ""
         self._refused = ""  # by fail2ban, of the jail's other options
-        self._places = Places(jail, self.tell)
+        self._places = Positions(jail, self.tell)
         try:
             self.options = Options.parse(options)
-            self.intake = Intake(self.tell, self.options, self._places, MyTime.time)
+            self.intake = Inputs(self.tell, self.options, self._places, MyTime.time)
         except PflogError as error:
             self.stay_idle(error.reason, until_reload=False)
         except Exception as error:
             self.stay_idle(repr(error), until_reload=False)
-        self.lines = Lines(
-            Distinct(
+        self.lines = Pipeline(
+            Dedup(
                 self.options.distinct,
                 self.options.mode,
                 self.getFindTime(),
@@ -108,14 +107,14 @@ class FilterPflog(SavefileFilter):
                 self.options.prefix6,
             )
         )
-        self._health = Health(self.tell, self.options.silence, time.monotonic)
-        self._watch = Watch(self.tell, logging.getLogger("fail2ban"), self._unbanned)
+        self._health = SelfCheck(self.tell, self.options.silence, time.monotonic)
+        self._watch = ActionMonitor(self.tell, logging.getLogger("fail2ban"), self._unbanned)
         self._wake = threading.Event()
         bell(self._wake)
         self._between_lines = threading.Event()
         self._between_lines.set()
         self._waited_for = math.inf  # since when: the line that is being judged, or the end
-        self._brake: Optional[Braked] = None
+        self._brake: Optional[RateLimited] = None
         self._due: deque[Line] = deque()  # lines that are to be judged
         self._introduced = False
         self._caught_up = False  # everything was read once
@@ -255,7 +254,7 @@ class FilterPflog(SavefileFilter):
         self._watch.actions(self.jail.actions)
         self.jail.actions.sleeptime = ACTIONS_SLEEP
         if self.options.brake and self._brake is None:
-            self._brake = Braked(self, self.options.brake, self._warn_of_the_brake)
+            self._brake = RateLimited(self, self.options.brake, self._warn_of_the_brake)
         self._introduced = False
 
     def stop(self) -> None:
@@ -329,7 +328,7 @@ class FilterPflog(SavefileFilter):
                 exc_info=logSys.getEffectiveLevel() <= logging.DEBUG,
             )
 
-    def _introduce(self, intake: Intake) -> None:
+    def _introduce(self, intake: Inputs) -> None:
         """Say once what the jail reads, and what it counts."""
         self._introduced = True
         counts = f"{self.getMaxRetry()} in {short(self.getFindTime())}"
@@ -357,7 +356,7 @@ class FilterPflog(SavefileFilter):
         self._health.look(self.lines, intake.left_out)
         return busy
 
-    def _judge(self, intake: Intake, batch: Batch) -> None:
+    def _judge(self, intake: Inputs, batch: Batch) -> None:
         """Make lines of a batch and count them; what is left at a reload or a stop waits."""
         self.lines.distinct.clock = time.monotonic()
         now = self.lines.latest = MyTime.time()
@@ -457,7 +456,7 @@ class FilterPflog(SavefileFilter):
                 failure[1] = network_of(failure[1], self.options.prefix6, self)
         return failures
 
-    def _try_filter(self, run: Run, byteorder: str) -> None:
+    def _try_filter(self, run: Group, byteorder: str) -> None:
         """Let the filter show whom it blames before any packet waits."""
         if self._samples and run.packet is not None:
             self._samples -= 1

@@ -18,7 +18,8 @@ from . import __version__
 __all__ = ["main", "parser"]
 
 _COMMANDS = (
-    "printer", "backtest.command", "export.command", "install.command", "doctor.command",
+    "commands.print", "backtest.command", "commands.export.command", "commands.setup.command",
+    "commands.check.command",
 )  # fmt: skip
 """The modules of the sub-commands, in the order in which the help lists them."""
 

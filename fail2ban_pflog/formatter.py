@@ -15,12 +15,13 @@ from __future__ import annotations
 import struct
 from typing import Optional
 
-from .packet import CUT, ICMP, NATIVE, TCP, UDP, Decoder, Packet
+from .pflog.address import address
+from .pflog.packet import CUT, ICMP, NATIVE, TCP, UDP, Decoder, Packet
 from .wire.ip import ip4, ip6
 from .wire.tcp import ACK, FIN, FLAG_TEXTS, RST, SYN, URG, Conversations
 from .wire.tcp import HEADER_SIZE as TCP_HEADER
 from .wire.tcp_options import Template, template
-from .wire.view import Truncated, View, address
+from .wire.view import Truncated, View
 
 __all__ = ["MAX_LINE", "NATIVE", "Formatter"]
 

@@ -11,12 +11,14 @@ import re
 from difflib import get_close_matches
 from typing import Any, Callable, NamedTuple
 
-from .distinct import WHATS
 from .errors import PflogError
-from .scan import MODES, directions
+from .policy.classify import directions
+from .policy.dedup import WHATS
+from .policy.kinds import MODES
 
 __all__ = [
     "BUFFER_SIZE",
+    "DEFAULT_INTERFACE",
     "MAX_BUFFER",
     "MAX_HOLD",
     "NAME",
@@ -28,6 +30,8 @@ __all__ = [
 ]
 
 NAME = "pflog"
+
+DEFAULT_INTERFACE = "pflog0"
 
 BUFFER_SIZE = 2 << 20
 """Bytes that the kernel keeps for a listener: several thousand packets."""

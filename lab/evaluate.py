@@ -19,10 +19,10 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import NamedTuple
 
-from fail2ban_pflog.backtest.judging.configuration import Configuration
-from fail2ban_pflog.backtest.judging.jails import quiet
-from fail2ban_pflog.backtest.judging.judge import Judge
-from fail2ban_pflog.backtest.judging.run import Run, Trust
+from fail2ban_pflog.backtest.replay.configuration import Configuration
+from fail2ban_pflog.backtest.replay.jail import quiet
+from fail2ban_pflog.backtest.replay.replay import Judge
+from fail2ban_pflog.backtest.replay.run import Run, Trust
 from fail2ban_pflog.sources.captures import Captures
 
 __all__ = ["FORMS", "JAILS", "MODES", "Source", "judge", "savefile", "sources_of", "stems", "table",

@@ -2,8 +2,8 @@
 """`make completions`: write completions/ anew, from the command lines' own parsers.
 
 The files need nothing at run time; shtab, which makes them, is in the extra [test].  They are
-kept in the repository so that building needs no shtab either; tests/test_completions.py tells
-when they are older than the parsers.
+kept in the repository so that building needs no shtab either; a test fails when they
+are older than the parsers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import shtab
 
-from fail2ban_pflog.asciilog import options
 from fail2ban_pflog.cli import parser
+from fail2ban_pflog.writer import options
 
 REPO = Path(__file__).resolve().parent.parent
 FILES = {"bash": "completions/bash/{}", "zsh": "completions/zsh/_{}"}

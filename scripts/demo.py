@@ -14,8 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.f2b import Server, wait_for
-from tests.pflogs import DATA, shifted
+from tests.support.pflogs import DATA, shifted
+from tests.support.server import Server, wait_for
 
 JAILS = """
 [pflog]

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import fail2ban
 
-from tests.f2b import CLIENT, SERVER, STOCK
+from tests.support.server import CLIENT, SERVER, STOCK
 
 ATTEMPTS = 3
 

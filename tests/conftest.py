@@ -10,10 +10,10 @@ from typing import Callable
 
 import pytest
 
-from tests import f2b
-from tests.asciilogs import Pflogd
-from tests.backtests import BEGIN, RETRY, SCANNER, scan_records, write
-from tests.pflogs import savefile_header, syn
+from tests.support import server as f2b
+from tests.support.backtests import BEGIN, RETRY, SCANNER, scan_records, write
+from tests.support.pflogs import savefile_header, syn
+from tests.support.writers import Pflogd
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -18,7 +18,7 @@ pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)
 from fail2ban_pflog import __version__
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.options import Options, short
-from fail2ban_pflog.scan import MODES, REASONS
+from fail2ban_pflog.policy.kinds import KINDS, MODES
 
 REPO = Path(__file__).resolve().parent.parent
 README = (REPO / "README.md").read_text()
@@ -125,7 +125,7 @@ def reasons() -> str:
         "| reason | what it is | normal | aggressive | any |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for each in REASONS.values():
+    for each in KINDS.values():
         counts = " | ".join("yes" if each.rank <= mode else "" for mode in MODES.values())
         rows.append(f"| `{each.name}` | {each.words} | {counts} |")
     return "\n".join(rows)

@@ -7,8 +7,8 @@ import pytest
 
 from fail2ban_pflog.formatter import Formatter
 
-from .filters import Pflog
-from .packets import HOST6, SOURCE, SOURCE6, SYN, frame, segment, tcp, udp
+from .support.filters import Pflog
+from .support.packets import HOST6, SOURCE, SOURCE6, SYN, frame, segment, tcp, udp
 
 
 def line(packet: bytes) -> str:

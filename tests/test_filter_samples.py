@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .filters import CONFIG
+from .support.filters import CONFIG
 
 ZURICH = "CET-1CEST,M3.5.0,M10.5.0/3"
 """Where fail2ban's samples live, without asking for the system's time zone files."""

@@ -10,16 +10,16 @@ import struct
 import pytest
 
 from fail2ban_pflog.errors import PflogError
-from fail2ban_pflog.fields import Fields, fields
 from fail2ban_pflog.formatter import MAX_ADDRESSES, MAX_LINE, Formatter
-from fail2ban_pflog.packet import MAX_HEADERS, Decoder
-from fail2ban_pflog.savefile import FileHeader
+from fail2ban_pflog.pflog.fields import Fields, fields
+from fail2ban_pflog.pflog.packet import MAX_HEADERS, Decoder
+from fail2ban_pflog.pflog.savefile import FileHeader
 from fail2ban_pflog.wire.tcp import Conversations
-from tests import corpus
-from tests.oracle import DIALECTS, frames, header
-from tests.pflogs import DATA
-from tests.promises import check_frame, check_savefile
-from tests.test_header import header as pflog_header
+from tests.pflog.test_header import header as pflog_header
+from tests.support import corpus
+from tests.support.oracle import DIALECTS, frames, header
+from tests.support.pflogs import DATA
+from tests.support.promises import check_frame, check_savefile
 
 HEAD = pflog_header()
 HEAD_TEXT = "rule 1/0(match): block in on vtnet0: "
@@ -212,7 +212,7 @@ def test_long_lines_are_cut() -> None:
 def test_caches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A flood of forged sources, rules or conversations does not fill the memory."""
     monkeypatch.setattr("fail2ban_pflog.formatter.MAX_ADDRESSES", 10)
-    monkeypatch.setattr("fail2ban_pflog.packet.MAX_HEADERS", 10)
+    monkeypatch.setattr("fail2ban_pflog.pflog.packet.MAX_HEADERS", 10)
     monkeypatch.setattr("fail2ban_pflog.formatter.MAX_OPTIONS", 10)
     monkeypatch.setattr(Conversations, "MAX_CONVERSATIONS", 10)
     formatter = Formatter("<")

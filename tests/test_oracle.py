@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import corpus, oracle
-from tests.pflogs import DATA
+from tests.support import corpus, oracle
+from tests.support.pflogs import DATA
 
 needs_tcpdump = pytest.mark.skipif(not shutil.which(oracle.TCPDUMP), reason="needs tcpdump")
 

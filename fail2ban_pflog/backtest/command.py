@@ -30,12 +30,12 @@ from ..errors import printable
 
 if TYPE_CHECKING:
     from ..sources.captures import Contents
-    from .judging.configuration import Configuration
-    from .judging.judge import Judge
-    from .judging.run import Result
-    from .judging.workers import Progress
-    from .telling.explain import Explanation
-    from .telling.page import Section
+    from .replay.configuration import Configuration
+    from .replay.replay import Judge
+    from .replay.run import Result
+    from .replay.workers import Progress
+    from .report.explain import Explanation
+    from .report.html import Section
 
 __all__ = ["add_command"]
 
@@ -174,8 +174,8 @@ def _drop_output() -> None:
 
 def _run(run: Any, parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
-        from .judging.configuration import ConfigurationError
-        from .judging.jails import quiet
+        from .replay.configuration import ConfigurationError
+        from .replay.jail import quiet
     except ImportError as error:
         print(NEEDS_FAIL2BAN.format(error=error, python=sys.executable), file=sys.stderr)
         return USAGE
@@ -230,14 +230,14 @@ def _check_output(path: Optional[Path]) -> None:
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration:
-    from .judging.configuration import Configuration, find_configuration
+    from .replay.configuration import Configuration, find_configuration
 
     return Configuration(arguments.config or find_configuration())
 
 
 def _jails(arguments: argparse.Namespace, configuration: Configuration) -> list[str]:
     """The jails to try.  Raises ConfigurationError where there is none."""
-    from .judging.configuration import ConfigurationError, choose
+    from .replay.configuration import ConfigurationError, choose
 
     names: list[str] = arguments.jail or choose(configuration.jails())
     if not names:
@@ -256,7 +256,7 @@ def _tell(message: str) -> None:
 
 def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.plot or arguments.html:
-        from .telling import pictures
+        from .report import plots as pictures
 
         _check_output(arguments.plot)
         _check_output(arguments.html)
@@ -267,9 +267,9 @@ def _backtest(arguments: argparse.Namespace) -> int:
     if arguments.sweep:
         return _sweep(arguments)
     from ..sources.captures import Captures
-    from .judging.judge import Judge
-    from .judging.run import Run, Trust
-    from .telling.terminal import progress
+    from .replay.replay import Judge
+    from .replay.run import Run, Trust
+    from .report.terminal import progress
 
     configuration = _configuration(arguments)
     trust = Trust(arguments.trust)
@@ -321,8 +321,8 @@ def _output(
     captures: Sequence[Contents],
     warnings: Sequence[str],
 ) -> None:
-    from .telling.report import as_csv, as_json, jail_dict, jail_document, read_dict
-    from .telling.terminal import show
+    from .report.terminal import show
+    from .report.text import as_csv, as_json, jail_dict, jail_document, read_dict
 
     documents = [jail_document(result) for result in results]
     if arguments.json:
@@ -334,8 +334,8 @@ def _output(
         for document in documents:
             show(document, arguments.verbose)
     if arguments.plot or arguments.html:
-        from .telling.page import Section
-        from .telling.pictures import of_jail
+        from .report.html import Section
+        from .report.plots import of_jail
 
         sections = [
             Section(document, of_jail(result), result.options)
@@ -351,8 +351,9 @@ def _draw(
     warnings: Sequence[str],
 ) -> None:
     """Write the files that ``--plot`` and ``--html`` name."""
-    from .judging.jails import FAIL2BAN
-    from .telling import page, pictures
+    from .replay.jail import FAIL2BAN
+    from .report import html as page
+    from .report import plots as pictures
 
     if arguments.plot:
         parts = [(section.heading, section.pictures) for section in sections]
@@ -373,13 +374,13 @@ def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> st
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from .judging.run import Trust
-    from .judging.settings import Sweep, combinations
-    from .judging.workers import run_sweep
-    from .telling import sweep
-    from .telling.advice import Advice
-    from .telling.report import as_json, read_dict, table_csv
-    from .telling.terminal import progress, show
+    from .replay.run import Trust
+    from .replay.settings import Sweep, combinations
+    from .replay.workers import run_sweep
+    from .report import sweep
+    from .report.advice import Advice
+    from .report.terminal import progress, show
+    from .report.text import as_json, read_dict, table_csv
 
     if arguments.verbose:
         raise _UsageError("--verbose is for single jails, not for --sweep")
@@ -418,9 +419,9 @@ def _sweep(arguments: argparse.Namespace) -> int:
         else:
             show(document)
         if arguments.plot or arguments.html:
-            from .judging.jails import options_in_force
-            from .telling.page import Section
-            from .telling.pictures import of_sweep
+            from .replay.jail import options_in_force
+            from .report.html import Section
+            from .report.plots import of_sweep
 
             swept = dict(word.split("=", 1) for word in arguments.sweep)
             options = dict(options_in_force(configuration.load(name, settings[0])))
@@ -443,10 +444,10 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _explain(arguments: argparse.Namespace) -> int:
     from ..sources.captures import Captures
-    from .judging.judge import Judge
-    from .telling.explain import Explainer
-    from .telling.terminal import progress
-    from .telling.transcript import Transcript, summary
+    from .replay.replay import Judge
+    from .report.explain import Explainer
+    from .report.terminal import progress
+    from .report.transcript import Transcript, summary
 
     configuration = _configuration(arguments)
     name = _one_jail(arguments, configuration)
@@ -493,9 +494,9 @@ def _explain(arguments: argparse.Namespace) -> int:
 
 def _other_jails(configuration: Configuration, name: str) -> list[Judge]:
     """Judges of pflog's other jails, of which a source's packets alone decide."""
-    from .judging.configuration import ConfigurationError
-    from .judging.judge import Judge
-    from .judging.options import is_pflog
+    from .replay.configuration import ConfigurationError
+    from .replay.options import is_pflog
+    from .replay.replay import Judge
 
     judges = []
     for jail in configuration.jails():

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from ..errors import PflogError
-from ..savefile import DLT_PFLOG
+from ..pflog.savefile import DLT_PFLOG
 
 __all__ = ["about", "check", "frame_filter", "join", "pcapy"]
 

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional, cast
 
 from ..errors import PflogError
-from ..pcapng import MAGIC as PCAPNG_MAGIC
-from ..pcapng import decoder_of
-from ..savefile import MAGICS as SAVEFILE_MAGICS
-from ..savefile import Record
+from ..pflog.pcapng import MAGIC as PCAPNG_MAGIC
+from ..pflog.pcapng import decoder_of
+from ..pflog.savefile import MAGICS as SAVEFILE_MAGICS
+from ..pflog.savefile import Record
 from .compressed import MAGICS as PACKED_MAGICS
 from .compressed import decompressed
 

@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..errors import PflogError
-from ..savefile import RECORD_HEADER_SIZE, Record
+from ..pflog.savefile import RECORD_HEADER_SIZE, Record
 from . import NOTICE, Tell
 from .reader import SavefileReader
-from .rotated import rotated
+from .rotation import rotated
 from .shared import Chunk
 
 __all__ = ["Follower", "Place"]

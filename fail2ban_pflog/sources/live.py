@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from ..errors import PflogError
-from ..savefile import DLT_PFLOG, Record
+from ..pflog.savefile import DLT_PFLOG, Record
 from . import NOTICE, Tell, bpf
 
 __all__ = ["LINK_TYPE", "LiveSource"]

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple, Optional
 
 from ..errors import PflogError
-from ..resync import find_record
-from ..savefile import FILE_HEADER_SIZE, FileHeader, check_link_type
+from ..pflog.resync import find_record
+from ..pflog.savefile import FILE_HEADER_SIZE, FileHeader, check_link_type
 
 __all__ = ["Look", "is_interface", "look"]
 

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from typing import Callable, Optional
 
-from ..savefile import Record
+from ..pflog.savefile import Record
 
 __all__ = ["Overlap"]
 

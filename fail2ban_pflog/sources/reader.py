@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Optional, cast
 
 from ..errors import PflogError
-from ..resync import can_be_forged, find_record
-from ..savefile import (
+from ..pflog.resync import can_be_forged, find_record
+from ..pflog.savefile import (
     DLT_PFLOG,
     FILE_HEADER_SIZE,
     MAX_CAPLEN,
@@ -48,7 +48,7 @@ SEARCH_AT_ONCE = 16 << 20
 """Bytes that one read looks at for a record behind a damage: some tens of milliseconds."""
 
 PROBES = 64
-"""Places that a search by time looks at first."""
+"""Positions that a search by time looks at first."""
 
 
 class SavefileReader:

@@ -21,13 +21,12 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
-from typing import Optional, Protocol
+from typing import Any, Callable, Optional, Protocol, TypeVar
 
-from ..packet import NATIVE, Decoder
-from ..runs import Run, runs
-from ..savefile import Record
+from ..pflog.packet import NATIVE
+from ..pflog.savefile import Record
 from . import Tell
 from .live import LiveSource
 
@@ -50,30 +49,23 @@ come in that time is a straggler, and reads by himself until he has caught up.""
 PAUSE = 0.05
 """Seconds to wait where the interface cannot be waited for."""
 
-_DECODERS = {order: Decoder(order) for order in "<>"}
+_Made = TypeVar("_Made")
 
 
 class Chunk(list[Record]):
-    """Records that were read at once; they are decoded when the first jail asks."""
+    """Records that were read at once, with what was made of them for all jails."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         super().__init__(records)
         self._lock = threading.Lock()
-        self._runs: dict[object, list[Run]] = {}
+        self._made: dict[Hashable, Any] = {}
 
-    def runs(
-        self,
-        byteorder: str,
-        directions: frozenset[int],
-        highest: int,
-        prefix6_bytes: Optional[int],
-    ) -> Sequence[Run]:
-        """Return the records as ``runs.runs`` does.  byteorder: of these records' headers."""
-        key = directions, highest, prefix6_bytes
+    def cached(self, key: Hashable, make: Callable[[], _Made]) -> _Made:
+        """Return what ``make`` made of the records for the first jail that asked with this key."""
         with self._lock:
-            made = self._runs.get(key)
-            if made is None:
-                made = self._runs[key] = runs(self, _DECODERS[byteorder].packet, *key)
+            if key not in self._made:
+                self._made[key] = make()
+            made: _Made = self._made[key]
         return made
 
 

@@ -8,16 +8,14 @@ decoder may read: the end of the capture, or of the IP packet where that is soon
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import NamedTuple
 
-__all__ = ["Endpoints", "Text", "Truncated", "View", "address"]
+from ..pflog.address import address
+
+__all__ = ["Endpoints", "Text", "Truncated", "View"]
 
 Text = Iterator[str]
 """The pieces of a line, in order."""
-
-MAX_ADDRESSES = 8192
-"""Kept texts of addresses, for the packets that take the long way; the oldest goes first."""
 
 
 class Truncated(Exception):  # noqa: N818 - no error: the snaplen's usual effect
@@ -92,32 +90,3 @@ class Endpoints(NamedTuple):
     protocol: int
     ttl: int
     key: tuple[bytes, bytes]
-
-
-@lru_cache(MAX_ADDRESSES)
-def address(raw: bytes) -> str:
-    """Return the text of an IPv4 (4 bytes) or IPv6 (16 bytes) address, as tcpdump writes it."""
-    if len(raw) == 4:
-        return "{}.{}.{}.{}".format(*raw)
-    if not any(raw[:10]) and (
-        raw[10:12] == b"\xff\xff" or (raw[10:12] == b"\0\0" and any(raw[12:14]))
-    ):
-        mapped = "ffff:" if raw[10] else ""
-        return "::{}{}.{}.{}.{}".format(mapped, *raw[12:])
-    words = [f"{raw[i] << 8 | raw[i + 1]:x}" for i in range(0, 16, 2)]
-    start, count = _longest_zero_run(words)
-    if count < 2:
-        return ":".join(words)
-    return ":".join(words[:start]) + "::" + ":".join(words[start + count :])
-
-
-def _longest_zero_run(words: list[str]) -> tuple[int, int]:
-    """(index, count) of the first longest run of zeros."""
-    best = (0, 0)
-    start = 0
-    for index, word in enumerate([*words, "end"]):
-        if word != "0":
-            if index - start > best[1]:
-                best = (start, index - start)
-            start = index + 1
-    return best

@@ -23,7 +23,7 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 with atheris.instrument_imports(include=["fail2ban_pflog"]):
-    from tests.promises import check_frame, check_savefile
+    from tests.support.promises import check_frame, check_savefile
 
 SEEDS = 2000
 DEFAULTS = ("-max_total_time=60", "-max_len=400", "-verbosity=0", "-print_final_stats=1")
@@ -39,7 +39,7 @@ def one_input(data: bytes) -> None:
 
 def seeds(folder: Path) -> None:
     """Write the corpus's packets as frames of all dialects."""
-    from tests import corpus, oracle
+    from tests.support import corpus, oracle
 
     packets = corpus.packets()
     for number in range(0, len(packets), max(len(packets) // SEEDS, 1)):

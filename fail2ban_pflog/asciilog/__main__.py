@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: GPL-2.0-or-later
-"""``python -m fail2ban_pflog.asciilog``: the program where it is not installed."""
-
-from . import main
-
-raise SystemExit(main())

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What ``explain`` prints: packet by packet, runs of alike ones in one line, and the sum of it.
+
+Steps are told once; where they come again the policy's reason stands for them.  What fail2ban
+counts is told packet by packet; between two of these all others that came to one end are one
+packet and a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Callable, Optional
+
+from ...policy.kinds import Kind
+from ..replay.evidence import MAX_COUNTED, Counted
+from ..replay.replay import Judge
+from .explain import COUNTED, Explanation, Tally
+from .words import clock, count, duration, moment, targets, what_was_asked
+
+__all__ = ["Transcript", "summary"]
+
+MOST_BANS = 3
+"""Bans that the summary tells of one by one."""
+
+
+_End = tuple[Optional[Kind], tuple[str, ...], str, str]
+"""What tells packets apart that were not counted: reason, steps, fate, verdict."""
+
+
+class Transcript:
+    """Makes text of explanations.
+
+    out: called with each piece of it.
+    """
+
+    def __init__(self, out: Callable[[str], object]) -> None:
+        self._out = out
+        self._told: set[tuple[str, ...]] = set()
+        self._ends: dict[_End, int] = {}  # since the last that was counted -> how many more
+        self._last: Optional[Explanation] = None
+        self._run = Counted(MAX_COUNTED)
+
+    def add(self, each: Explanation) -> None:
+        """Tell of a packet."""
+        end = each.reason, each.steps, each.fate, each.verdict
+        if each.fate == COUNTED:
+            self.end()
+        elif end in self._ends:
+            self._ends[end] += 1
+            self._last = each
+            if each.packet is not None:
+                self._run.add(each.time, each.packet)
+            return
+        else:
+            self._ends[end] = 0
+        self._out(f"{each.number}: {each.line}\n")
+        short = f"{each.reason} " if each.reason else ""
+        if each.steps not in self._told:
+            self._told.add(each.steps)
+            self._out("".join(f"    {step}\n" for step in each.steps))
+            short = ""
+        self._out(f"    {short}-> {each.verdict}\n")
+
+    def end(self) -> None:
+        """Tell how many more there were."""
+        more = {end: number for end, number in self._ends.items() if number}
+        if more and self._last is not None:
+            number = sum(more.values())
+            like = "it" if len(self._ends) == 1 else "these"
+            if len(more) > 1:
+                like += f" ({', '.join(_label(end, count) for end, count in more.items())})"
+            run = self._run.since(0.0)
+            self._out(
+                f"    and {number:,} more like {like}, up to packet {self._last.number} at "
+                f"{clock(self._last.time)}: "
+                f"{targets(run.asked, len(run.hosts), number > MAX_COUNTED)}\n"
+            )
+        self._ends = {}
+        self._run = Counted(MAX_COUNTED)
+
+
+def _label(end: _End, number: int) -> str:
+    reason, _, fate, _ = end
+    return f"{number:,} {reason} {fate}" if reason else f"{number:,} {fate}"
+
+
+# -- the sum of it ---------------------------------------------------------------------------
+
+
+def summary(source: str, judge: Judge, tally: Tally, others: Sequence[Judge]) -> str:
+    """What came of all of a source's packets.
+
+    others: judges of other jails that were given them.
+    """
+    jail = f"jail {judge.jail.name}"
+    lines = [f"{source}, {count(tally.packets, 'packet')}, {jail}:"]
+    for at, ban in tally.bans[:MOST_BANS]:
+        why = what_was_asked(ban.evidence)
+        lines.append(
+            f"banned at the {_ordinal(at)} of them, {moment(ban.time)}, for "
+            f"{duration(ban.end - ban.time)}{f': {why}' if why else ''}."
+        )
+    if len(tally.bans) > MOST_BANS:
+        lines.append(f"banned {count(len(tally.bans) - MOST_BANS, 'more time')}.")
+    if not tally.bans:
+        lines.append(f"not banned: it came to {tally.highest:g} of {judge.maxretry}.")
+    fates = [f"{number:,} {fate}" for fate, number in tally.fates.most_common()]
+    lines.append(f"Packets: {', '.join(fates)}.")
+    if tally.let_be:
+        reasons = [f"{why} {number:,}" for why, number in tally.let_be.most_common()]
+        lines.append(f"Let be: {', '.join(reasons)}.")
+    if others:
+        lines.append(f"Nearest other jail: {_nearest(source, others)}.")
+    return "\n    ".join(lines)
+
+
+def _nearest(source: str, others: Sequence[Judge]) -> str:
+    """The jail that bans a source soonest, or else the one that comes closest to it."""
+    banning = [judge for judge in others if judge.bans]
+    if banning:
+        judge = min(banning, key=lambda each: each.bans[0].packets)
+        return f"{judge.jail.name} bans it at the {_ordinal(judge.bans[0].packets + 1)} packet"
+    judge = max(others, key=lambda each: each.highest(source) / each.maxretry)
+    reached = judge.highest(source)
+    return f"{judge.jail.name} comes to {reached:g} of {judge.maxretry}" if reached else "none is"
+
+
+def _ordinal(number: int) -> str:
+    if number % 100 in (11, 12, 13):
+        return f"{number:,}th"
+    return f"{number:,}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(number % 10, 'th') }"

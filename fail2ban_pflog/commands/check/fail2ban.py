@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""fail2ban and its configuration: would the server load the backend, and with what?"""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ... import __version__
+from ...errors import PflogError
+from ..host.installation import Fail2ban
+from .result import Mark, Result, note, ok, wrong
+from .subject import LOADER, Subject
+
+__all__ = ["configuration"]
+
+OLDEST = (0, 11)
+"""What the tests run with: 0.11.2, 1.0.2, 1.1.0."""
+
+_LOADER_FILE = "action.d/pflog-backend.py"
+_SETUP = "fail2ban-pflog setup"
+
+
+def configuration(subject: Subject) -> Iterator[Result]:
+    """Look at what a start of the server would find."""
+    fail2ban = subject.fail2ban
+    if fail2ban is None:
+        return
+    told = subject.told
+    yield from _version(fail2ban, told)
+    if "problem" in told:
+        yield wrong("config", told["problem"], "fail2ban-client -t tells where")
+    for error in told.get("errors", ()):
+        yield wrong("config", error, "that jail does not run: correct it")
+    if not (fail2ban.directory / _LOADER_FILE).is_file():
+        yield wrong("package", f"{fail2ban.config} has no {_LOADER_FILE}", _SETUP)
+    else:
+        yield from _package(subject, fail2ban)
+    if "problem" not in told:
+        yield from _loader(subject)
+        yield from _options(subject)
+
+
+def _version(fail2ban: Fail2ban, told: dict[str, Any]) -> Iterator[Result]:
+    version = str(told.get("fail2ban", ""))
+    if not version:
+        yield wrong(
+            "fail2ban",
+            f"{' '.join(fail2ban.python)} cannot import it",
+            "install fail2ban anew for a Python that is there",
+        )
+        return
+    where = f"{version}, {fail2ban.config}, Python {told['python']} ({fail2ban.python[0]})"
+    numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
+    if numbers < OLDEST:
+        yield wrong("fail2ban", where, "0.11.2 and newer are supported")
+    else:
+        yield ok("fail2ban", where)
+
+
+def _package(subject: Subject, fail2ban: Fail2ban) -> Iterator[Result]:
+    """Let that Python load it, by the loader itself."""
+    path = ""
+    for jail in subject.told.get("jails", ()):
+        if jail["name"] == LOADER:
+            path = "".join(options.get("path", "") for options in jail["actions"].values())
+    told = fail2ban.ask("package", fail2ban.directory / _LOADER_FILE, path)
+    if problem := told.get("problem"):
+        yield wrong("package", problem, f"install it, then {_SETUP}")
+        return
+    subject.version = told["version"]
+    found = f"{told['version']} from {told['file'].rpartition('/')[0]}"
+    if told["version"] == __version__:
+        yield ok("package", found)
+    else:
+        yield note("package", f"{found}, but this is {__version__}", _SETUP)
+    if place := changeable(Path(told["file"]).parent):
+        yield note(
+            "package",
+            f"fail2ban's server, which is root's, runs what others than root may change: {place}",
+            "chown it to root and take away the others' right to write",
+        )
+    yield from _pcapy(subject, told)
+
+
+def changeable(directory: Path) -> str:
+    """The directory, or one above it, that others than root may change; "" where none is."""
+    for each in (directory, *directory.parents):
+        status = each.stat()
+        by_group = status.st_mode & stat.S_IWGRP and status.st_gid
+        shared = by_group or status.st_mode & stat.S_IWOTH
+        if status.st_uid or (shared and not status.st_mode & stat.S_ISVTX):
+            return str(each)
+    return ""
+
+
+def _pcapy(subject: Subject, told: dict[str, Any]) -> Iterator[Result]:
+    """Can its Python listen and filter, and does a jail need it?"""
+    jails = subject.jails
+    needed = [jail.name for jail in jails if jail.interface or jail.bpf]
+    if problem := told.get("pcapy_problem"):
+        if needed:
+            yield wrong(
+                "pcapy",
+                problem,
+                f"or let {', '.join(needed)} read a file: logpath = /var/log/pflog",
+            )
+        else:
+            yield ok("pcapy", "not there, and no jail needs it")
+    elif problem := told.get("filter_problem"):
+        filtering = [jail.name for jail in jails if jail.bpf]
+        mark = Mark.WRONG if filtering else Mark.NOTE if needed else Mark.OK
+        yield Result("pcapy", mark, f"{told['pcapy']} cannot filter pf's log: {problem}")
+    else:
+        yield ok("pcapy", f"{told['pcapy']}, knows pf's filters")
+
+
+def _loader(subject: Subject) -> Iterator[Result]:
+    """The loader's jail must come before all that need it."""
+    names = [jail["name"] for jail in subject.told["jails"]]
+    ours = [jail.name for jail in subject.jails]
+    if LOADER not in names:
+        why = f"no jail {LOADER} is enabled"
+        if ours:
+            why += f": {', '.join(ours)} would make fail2ban refuse its whole configuration"
+        yield wrong("loader", why, _SETUP)
+        return
+    early = [name for name in ours if names.index(name) < names.index(LOADER)]
+    if early:
+        yield wrong(
+            "loader",
+            f"{', '.join(early)} stands before the jail {LOADER}",
+            f"move [{early[0]}] from jail.conf to jail.local",
+        )
+    else:
+        yield ok("loader", f"the jail {LOADER} is enabled, and before all others")
+
+
+def _options(subject: Subject) -> Iterator[Result]:
+    jails = subject.jails
+    if texts := ", ".join(jail.name for jail in subject.text_jails):
+        yield ok("jails", f"{texts}: reads text; fail2ban-pflogd --check looks at what writes it")
+    elif not jails:
+        yield wrong(
+            "jails",
+            "no enabled jail has backend = pflog",
+            "in jail.local: [pflog] and below it `enabled = true`",
+        )
+    for jail in jails:
+        try:
+            options = jail.options
+        except PflogError as error:
+            yield wrong(jail.name, error.reason, "correct the jail's backend =")
+        else:
+            given = [
+                f"{name} {value}"
+                for name, value in zip(options._fields, options)
+                if name in jail.told["options"]
+            ]
+            yield ok(jail.name, f"options: {', '.join(given) or 'none'}")

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The command line of ``fail2ban-pflogd``, and what can be checked of it beforehand."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple, Optional
+
+from .. import __version__
+from ..errors import PflogError
+from ..options import DEFAULT_INTERFACE, seconds, whole
+from ..policy.dedup import WHATS
+from ..policy.kinds import MODES
+from ..sources import bpf
+from .messages import PROGRAM
+
+__all__ = ["Options", "Policy", "check", "parse", "parser"]
+
+LOG = "/var/log/pflog.log"
+PID_FILE = f"/var/run/{PROGRAM}.pid"
+FINDTIME = "5m"
+USERS = ("_pflogd", "nobody")
+"""The first of them that exists: OpenBSD and FreeBSD have made _pflogd for the same
+work, with no files of its own."""
+
+_DESCRIPTION = """\
+Writes what the packet filter pf logs to a text file, one line per packet, for programs
+that read text: fail2ban with any of its own backends, grep, a log collector.
+
+    2026-11-22T01:48:13.748353+01:00 rule 1/0(match): block in on vtnet0: 192.0.2.7...
+
+Without options it listens on pflog0, writes /var/log/pflog.log and stays in the
+foreground.  Start it as root: it opens what needs root and then works as --user.
+"""
+
+_EPILOG = """\
+signals:
+  HUP, USR1   open the log anew (after newsyslog or logrotate renamed it)
+  TERM, INT   write what was read, then stop
+  INFO        tell the figures on standard error (USR2 where there is no INFO)
+
+examples:
+  fail2ban-pflogd                                  the interface pflog0
+  fail2ban-pflogd --bpf 'inbound and action block' only what pf dropped on its way in
+  fail2ban-pflogd --follow /var/log/pflog          what pflogd writes, across rotations
+  fail2ban-pflogd --mode normal --distinct port    what a jail that reads the log shall count
+  fail2ban-pflogd --read pflog.pcap --log out.txt  a savefile, once
+"""
+
+
+class Policy(NamedTuple):
+    """Which packets become lines; the backend's options of these names.
+
+    findtime: seconds.
+    """
+
+    mode: str
+    distinct: str
+    findtime: float
+    prefix6: int
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line.
+
+    user: whom the worker becomes; None when not started as root, or to stay root.
+    policy: None: every packet becomes a line.
+    """
+
+    interface: str
+    bpf: str
+    tcpdump: Optional[str]
+    follow: Optional[str]
+    read: Optional[str]
+    policy: Optional[Policy]
+    log: str
+    pid_file: str
+    user: Optional[pwd.struct_passwd]
+    check: bool
+
+    @property
+    def source(self) -> str:
+        """The source's name, for messages."""
+        name = self.follow or self.read or self.interface
+        return "standard input" if name == "-" else name
+
+
+def parser() -> argparse.ArgumentParser:
+    """Make the command line's parser."""
+    made = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    source = made.add_argument_group("where packets come from (one of these)")
+    sources = source.add_mutually_exclusive_group()
+    sources.add_argument(
+        "-i",
+        "--interface",
+        metavar="NAME",
+        default=DEFAULT_INTERFACE,
+        help=f"pf's log interface (default: {DEFAULT_INTERFACE})",
+    )
+    sources.add_argument(
+        "-f",
+        "--follow",
+        metavar="FILE",
+        help="the file that pflogd writes, and its successors after rotations",
+    )
+    sources.add_argument(
+        "-r",
+        "--read",
+        metavar="FILE",
+        help="a capture (pcap or pcapng, also .gz .bz2 .xz .zst), once; a FIFO, which is not "
+        "unpacked, again and again; - is standard input",
+    )
+    source.add_argument(
+        "--tcpdump",
+        metavar="PROGRAM",
+        nargs="?",
+        const="tcpdump",
+        help="let tcpdump read the interface; so it is, too, where pcapy-ng is not installed",
+    )
+    source.add_argument(
+        "--bpf",
+        metavar="EXPR",
+        default="",
+        help="only packets of the interface that match, see pcap-filter(7) (default: all)",
+    )
+    policy = made.add_argument_group(
+        "which packets become lines (default: every one)",
+        "As the backend's options; with any of them only what pf dropped on its way in.",
+    )
+    policy.add_argument(
+        "--mode", choices=tuple(MODES), help="what counts, as docs/jails.md tells (default: any)"
+    )
+    policy.add_argument(
+        "--distinct",
+        choices=WHATS,
+        help="one line per source and target: port, host, or none: every packet (default: none)",
+    )
+    policy.add_argument(
+        "--findtime",
+        metavar="TIME",
+        type=_typed(seconds),
+        help="the jail's, for --distinct: how long a target is remembered goes by it "
+        f"(default: {FINDTIME})",
+    )
+    policy.add_argument(
+        "--prefix6",
+        metavar="BITS",
+        type=_typed(lambda text: whole(text, 8, 128, 8)),
+        help="bits of an IPv6 source that are one source, a multiple of 8 (default: 128)",
+    )
+    made.add_argument(
+        "-l", "--log", metavar="FILE", default=LOG, help=f"the text log (default: {LOG})"
+    )
+    made.add_argument(
+        "-p",
+        "--pid-file",
+        metavar="FILE",
+        default=PID_FILE if os.geteuid() == 0 else "",
+        help=f"where the process id is kept, '' for nowhere (default: {PID_FILE} for root, "
+        "nowhere for others)",
+    )
+    made.add_argument(
+        "-u",
+        "--user",
+        metavar="NAME",
+        help=f"whom to become, if started as root; root to remain it "
+        f"(default: {USERS[0]} where that user exists, else {USERS[1]})",
+    )
+    made.add_argument(
+        "--check", action="store_true", help="check the options and the system, then stop"
+    )
+    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return made
+
+
+def parse(argv: Optional[Sequence[str]]) -> Options:
+    """Read the command line; exits with 2 and a hint when it makes no sense."""
+    program = parser()
+    arguments = program.parse_args(argv)
+    reads_file = arguments.follow or arguments.read
+    if reads_file and (arguments.bpf or arguments.tcpdump):
+        program.error("--bpf and --tcpdump are for an interface, not for a file")
+    tcpdump = arguments.tcpdump
+    if not reads_file and not tcpdump and importlib.util.find_spec("pcapy") is None:
+        tcpdump = "tcpdump"
+    try:
+        user = _user(arguments.user)
+    except ValueError as error:
+        program.error(str(error))
+    return Options(
+        interface=arguments.interface,
+        bpf=arguments.bpf,
+        policy=_policy(arguments),
+        tcpdump=tcpdump,
+        follow=arguments.follow,
+        read=arguments.read,
+        log=arguments.log,
+        pid_file=arguments.pid_file,
+        user=user,
+        check=arguments.check,
+    )
+
+
+def _typed(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Let argparse say what is wrong with a value."""
+
+    def converted(text: str) -> Any:
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return converted
+
+
+def _policy(arguments: argparse.Namespace) -> Optional[Policy]:
+    given = (arguments.mode, arguments.distinct, arguments.findtime, arguments.prefix6)
+    if all(each is None for each in given):
+        return None
+    mode, distinct, findtime, prefix6 = given
+    return Policy(
+        mode or "any",
+        distinct or "none",
+        seconds(FINDTIME) if findtime is None else findtime,
+        prefix6 or 128,
+    )
+
+
+def check(options: Options) -> list[str]:
+    """What is wrong with the options on this system, in words; nothing is changed."""
+    problems = []
+    folder = os.path.dirname(os.path.abspath(options.log))
+    if not os.path.isdir(folder):
+        problems.append(f"{folder}: there is no such directory for the log")
+    elif not os.access(options.log if os.path.exists(options.log) else folder, os.W_OK):
+        problems.append(f"{options.log}: the log cannot be written")
+    file = options.follow or options.read
+    if options.tcpdump and shutil.which(options.tcpdump) is None:
+        problems.append(f"{options.tcpdump}: there is no such program; install tcpdump or pcapy-ng")
+    if options.bpf and not options.tcpdump:
+        try:
+            bpf.check(options.bpf)
+        except PflogError as error:
+            problems.append(error.reason)
+    if options.read and file != "-" and not os.path.exists(options.read):
+        problems.append(f"{options.read}: there is no such file")
+    if options.follow and options.user and not _may_read(options.follow, options.user):
+        problems.append(
+            f"{options.follow}: {options.user.pw_name} may not read it; have it made with a group "
+            f"that {options.user.pw_name} is in and mode 640 (newsyslog.conf), or use --user root"
+        )
+    if os.path.isdir(options.log):
+        problems.append(f"{options.log}: the log is a directory")
+    return problems
+
+
+def _may_read(path: str, user: pwd.struct_passwd) -> bool:
+    """Whether the file's mode lets a user read it; a missing one is waited for."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return True
+    if status.st_uid == user.pw_uid:
+        return bool(status.st_mode & stat.S_IRUSR)
+    if status.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
+        return bool(status.st_mode & stat.S_IRGRP)
+    return bool(status.st_mode & stat.S_IROTH)
+
+
+def _user(name: Optional[str]) -> Optional[pwd.struct_passwd]:
+    if os.geteuid() != 0:
+        if name is not None and name != pwd.getpwuid(os.geteuid()).pw_name:
+            raise ValueError("only root can become another user")
+        return None
+    for candidate in USERS if name is None else (name,):
+        try:
+            user = pwd.getpwnam(candidate)
+        except KeyError:
+            continue
+        return user if user.pw_uid else None
+    raise ValueError(f"there is no user {name or ' or '.join(USERS)}")

@@ -1,0 +1,556 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Backtests: the same bans as a real server; what the report, the plots and explain say."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from tests.support.backtests import (
+    BEGIN,
+    BYSTANDERS,
+    CONFIG,
+    RETRY,
+    SCANNER,
+    SCRUB,
+    command,
+    many_sources,
+    result,
+    scan_records,
+    write,
+)
+from tests.support.pflogs import shifted, syn
+from tests.support.server import Server, wait_for
+
+pytest.importorskip("fail2ban")
+
+from fail2ban_pflog import __version__
+from fail2ban_pflog.backtest.replay import configuration, run
+from fail2ban_pflog.backtest.replay import replay as judge
+from fail2ban_pflog.backtest.replay import statistics as survey
+from fail2ban_pflog.backtest.replay.configuration import Configuration, find_configuration
+from fail2ban_pflog.backtest.report import text as report
+from fail2ban_pflog.cli import main
+from fail2ban_pflog.policy.kinds import LATE_ANSWER
+from fail2ban_pflog.sources.captures import Captures
+
+# -- verdicts ---------------------------------------------------------------------------
+
+
+def test_bans_and_prevented(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The scanner is banned at its 15th port, the rest of its packets is prevented."""
+    found = result(capsys, capture)
+    assert [(ban["source"], ban["tried"], ban["prevented"]) for ban in found["bans"]] == [
+        (SCANNER, 15, 25)
+    ]
+    assert found["bans"][0]["ports"] == list(range(1, 16))
+    assert (found["packets"], found["prevented"], found["sources"]) == (80, 25, 2)
+
+
+def test_ban_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A source is judged again once its ban is over, and its second ban is longer."""
+    records = scan_records(SCANNER, range(1, 21), BEGIN)
+    records += scan_records(SCANNER, range(100, 121), BEGIN + 120)
+    settings = ["bantime=60", "bantime.increment=true", "bantime.maxtime=1d"]
+    path = write(tmp_path / "twice", records)
+    bans = result(capsys, "--set", *settings, "--", path)["bans"]
+    assert [ban["number"] for ban in bans] == [1, 2]
+    assert bans[1]["seconds"] > bans[0]["seconds"] == 60
+
+
+@pytest.mark.parametrize(("offset", "longer"), [(-190, False), (-170, True)])
+def test_old_bans_are_forgotten_by_the_hour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], offset: int, longer: bool
+) -> None:
+    """What the database forgets a day and three times the ban later does not depend on when
+    it is asked next."""
+    hour = BEGIN // 3600 * 3600
+    records = scan_records(SCANNER, range(1, 6), hour + offset)
+    records += scan_records(SCANNER, range(1, 6), hour + 86_400 + 60)
+    path = write(tmp_path / "pflog", records)
+    settings = ["maxretry=5", "bantime=60", "bantime.increment=true"]
+    first, second = result(capsys, "--set", *settings, "--", path)["bans"]
+    assert (second["seconds"] > first["seconds"]) == longer
+
+
+def test_same_bans_as_a_server(
+    tmp_path: Path, server: Callable[..., Server], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A real server that reads the capture bans the same sources for packets of the same time."""
+    path = tmp_path / "pflog"
+    path.write_bytes(shifted(SCRUB, time.time() - 30))
+    settings = {"maxretry": "10", "findtime": "10m", "bantime": "1d"}
+    words = "".join(f"{name} = {value}\n" for name, value in settings.items())
+    f2b = server(
+        "[pflog]\nenabled = true\nfilter = pflog[mode=aggressive]\n"
+        f"backend = pflog[distinct=port, mode=aggressive]\nlogpath = {path}\n"
+        f"action = recorder\n{words}[sshd]\nenabled = false\n"
+    ).start()
+    main(
+        [
+            *("backtest", "--config", str(f2b.config), "--jail", "pflog", "--json"),
+            str(path),
+        ]
+    )
+    bans = json.loads(capsys.readouterr().out)["jails"][0]["bans"]
+    expected = {ban["source"]: round(moment(ban["began"])) for ban in bans}
+    assert len(expected) >= 5
+    f2b.wait_for_bans(*expected)
+    database = sqlite3.connect(f2b.folder / "f2b.db")
+    query = "SELECT ip, min(timeofban) FROM bans GROUP BY ip"
+    wait_for(lambda: len(list(database.execute(query))) >= len(expected), "the database")
+    assert dict(database.execute(query)) == expected
+
+
+def moment(text: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()
+
+
+def test_holding_changes_no_verdict(tmp_path: Path) -> None:
+    """Packets of sources that cannot be banned yet wait: bans stay the same, to the packet."""
+    path = str(write(tmp_path / "many", many_sources(300, 20_000)))
+    found = []
+    for hold in (None, 1):
+        configuration = Configuration(CONFIG)
+        settings = {"maxretry": "5", "bantime": "200"}
+        one = run.Run([judge.Judge(configuration.load("pflog", settings))])
+        assert one.judges[0].distinct.hold == 3
+        if hold is not None:
+            one.judges[0].distinct.hold = hold
+        one.read(Captures([path], pytest.fail))
+        (outcome,) = one.results(run.Trust([]))
+        bans = [(ban.source, ban.time, ban.end, ban.failures, ban.evidence) for ban in outcome.bans]
+        close = sorted((each.source, each.reached) for each in outcome.close)
+        found.append((bans, outcome.prevented, close))
+    assert len(found[0][0]) > 20
+    assert found[0] == found[1]
+
+
+def test_holding_forgets_nothing_early(tmp_path: Path) -> None:
+    """A port that the distinct table still knows is a repeat, however few packets came before."""
+    records = [(BEGIN, syn(SCANNER, 22))]
+    records += scan_records(SCANNER, range(22, 27), BEGIN + 800)  # after 2.7 times findtime
+    records += [(BEGIN + index / 20, syn(RETRY, 25)) for index in range(16_000)]
+    path = str(write(tmp_path / "slow", records))
+    settings = {"maxretry": "5", "findtime": "5m"}
+    one = judge.Judge(Configuration(CONFIG).load("pflog", settings))
+    run.Run([one]).read(Captures([path], pytest.fail))
+    assert [(close.source, close.reached) for close in one.close] == [(SCANNER, 4)]
+
+
+def test_no_bystander_is_banned(capsys: pytest.CaptureFixture[str]) -> None:
+    """The shipped jail bans nobody among honest hosts alone."""
+    assert result(capsys, BYSTANDERS)["bans"] == []
+
+
+def broken(*_: object) -> None:
+    """Stand in for what goes wrong."""
+    raise RuntimeError("it broke")
+
+
+def test_failures_of_fail2ban_are_told(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fail2ban swallows what goes wrong with a line; a backtest says that verdicts are missing."""
+    monkeypatch.setattr(judge.Judge, "_ban", broken)
+    assert main(command(capture)) == 4
+    assert "jail pflog: fail2ban failed on 2 lines, first with RuntimeError('it broke')" in (
+        capsys.readouterr().err
+    )
+
+
+# -- trust, settings, words -------------------------------------------------------------
+
+
+def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A trusted source that would be banned is listed and makes the exit status 1."""
+    listed = tmp_path / "trusted"
+    listed.write_text("# our own\n\n203.0.113.0/28 # the office\n")
+    assert main(command("--trust", listed, capture)) == 1
+    assert "Trusted sources that would be banned" in capsys.readouterr().out
+    assert main(command("--trust", RETRY, capture)) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--trust", "nonsense"], "nonsense"),
+        (["--set", "maxrety=3"], "no option maxrety; is maxretry meant?"),
+        (["--set", "distnct=none"], "no option distnct; is distinct meant?"),
+        (["--set", "frobnicate=1"], "its backend's are interface, bpf, distinct, mode"),
+        (["--set", "distinct=prot"], "distinct of backend = pflog[...] takes port, host, none"),
+        (["--sweep", "distinct=port,prot"], "takes port, host, none"),
+        (["--set", "filter=nosuch"], "nosuch"),
+        (["--set", "backend=pflog[distinct=prot]"], "distinct"),
+        (["--sweep", "maxretry=9..3"], "backtest: --sweep maxretry=9..3"),
+        (["--sweep", "maxretry=5,6", "--trust", "nonsense"], "nonsense"),
+        (["--set", "maxretry=5", "--sweep", "maxretry=5,6"], "--set and to --sweep"),
+        (["--set", "maxretry=many"], "Wrong value for 'maxretry'"),
+        (["--set", "bantime.increment=maybe"], "must be true or false"),
+        (["--plot", "picture.doc"], ".svg"),
+        (["--html", "/nonexistent/page.html"], "cannot be written"),
+        (["--html", "/"], "is a directory"),
+        (["--html", str(SCRUB)], "is a capture"),
+        (["--set", "mode = any"], "as in maxretry=5"),
+        (["--set", "MaxRetry=3"], "as in maxretry=5"),
+        (["-", "-"], "but once"),
+    ],
+)
+def test_wrong_usage(
+    words: list[str], told: str, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is wrong with settings is told in one message; the status is 2."""
+    assert main(command(*words, "--", capture)) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_options_of_the_backend_by_name(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option of the backend is given by itself; where it says what the jail's own option of
+    that name says to the filter, both have it."""
+    found = result(capsys, "--set", "distinct=none", "--", capture)
+    assert {ban["source"] for ban in found["bans"]} == {SCANNER, RETRY}
+    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal]"
+    options = result(capsys, "--set", "mode=any", "prefix6=64", "--", capture)["options"]
+    assert options["backend"] == "pflog[distinct=port, mode=any, prefix6=64]"
+    fixed = ["--set", "backend=pflog[distinct=port, mode=normal]", "mode=aggressive", "--"]
+    options = result(capsys, *fixed, capture)["options"]
+    assert options["backend"] == "pflog[distinct=port, mode=aggressive]"
+
+
+def test_options_of_another_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A jail that reads text has no options of pflog's backend."""
+    words = ["--jail", "pflog-text", "--set", "distinct=none", "--", str(capture)]
+    assert main(["backtest", "--config", str(CONFIG), *words]) == 2
+    assert "distinct is an option of backend = pflog[...], and this jail has backend = auto" in (
+        capsys.readouterr().err
+    )
+
+
+def test_without_fail2ban(tmp_path: Path, capture: Path) -> None:
+    """Where fail2ban cannot be imported, what to do is told, and can be done: it is not on PyPI."""
+    (tmp_path / "hidden/fail2ban").mkdir(parents=True)
+    (tmp_path / "hidden/fail2ban/__init__.py").write_text("raise ImportError('hidden')\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fail2ban_pflog.cli", *command(capture)],
+        cwd=CONFIG.parent, env={**os.environ, "PYTHONPATH": str(tmp_path / "hidden")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "-m venv --system-site-packages" in done.stderr
+    assert "pipx install --system-site-packages" in done.stderr
+
+
+def test_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where this host has none that knows pflog, the package's own is found: a clone's, or what
+    was installed with it."""
+    monkeypatch.setattr(configuration, "HOSTS", ())
+    for name in ("filter.d/pflog.conf", "jail.d/pflog.conf"):
+        found = find_configuration() / name
+        assert found.read_bytes() == (CONFIG / name).read_bytes()
+
+
+def test_a_defect_is_not_a_trusted_source(
+    capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What nobody expected has a status of its own, and is told whole."""
+    monkeypatch.setattr(run.Run, "read", broken)
+    assert main(command(capture)) == 70
+    assert "it broke" in capsys.readouterr().err
+
+
+def test_output_that_cannot_be_written(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A full disk is told in one line."""
+    assert main(command("--html", "/dev/full", capture)) == 2
+    assert "cannot write what came of it" in capsys.readouterr().err
+
+
+def test_long_values(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A value may be longer than a file's name."""
+    addresses = " ".join(f"192.0.2.{number}" for number in range(60))
+    assert result(capsys, "--set", f"ignoreip={addresses} {SCANNER}", "--", capture)["bans"] == []
+
+
+def test_text_jails_read_every_packet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A jail that reads text is given the lines that it would find there: outbound ones, too."""
+    records = [(BEGIN + index, syn(SCANNER, 22, index, direction=2)) for index in range(40)]
+    path = write(tmp_path / "out", records)
+    words = ["--json", "--set", "filter=pflog[mode=any, direction=out]", "--", str(path)]
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-text", *words])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    assert [ban["source"] for ban in found["bans"]] == [SCANNER]
+
+
+def test_no_database_no_increment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a database fail2ban makes no ban longer."""
+    config = tmp_path / "config"
+    shutil.copytree(CONFIG, config)
+    (config / "fail2ban.local").write_text("[Definition]\ndbfile = None\n")
+    (config / "fail2ban.conf").write_text("[Definition]\ndbfile = /tmp/none\n")
+    records = scan_records(SCANNER, range(1, 16), BEGIN)
+    records += scan_records(SCANNER, range(1, 16), BEGIN + 600)
+    path = str(write(tmp_path / "twice", records))
+    words = ["--json", "--set", "bantime=60", "bantime.increment=true", "--", path]
+    main(["backtest", "--config", str(config), "--jail", "pflog", *words])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    assert [ban["seconds"] for ban in found["bans"]] == [60, 60]
+
+
+def test_ignorecommand_that_fails(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What fail2ban logs as an error is told, and the status says that something is wrong."""
+    assert main(command("--set", "ignorecommand=/nonexistent <ip>", "--", capture)) == 4
+    assert "/nonexistent" in capsys.readouterr().err
+
+
+def test_explain_takes_one_jail(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It does not choose one of several."""
+    assert main(["explain", "--config", str(CONFIG), "--packet", "1", str(capture)]) == 2
+    assert "choose one of the jails pflog, pflog-strict, pflog-slow" in capsys.readouterr().err
+
+
+def test_interpolated_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A backend that other options make is the one that they make."""
+    words = ["--json", "--set", "backend=pflog[distinct=port, mode=%(mode)s]", "maxretry=30"]
+    words += ["findtime=5m", "mode=normal"]
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-strict", *words, str(capture)])
+    (found,) = json.loads(capsys.readouterr().out)["jails"]
+    words[2] = "backend=%(pflog_backend)s"
+    main(["backtest", "--config", str(CONFIG), "--jail", "pflog-strict", *words, str(capture)])
+    assert json.loads(capsys.readouterr().out)["jails"] == [found]
+    assert [ban["source"] for ban in found["bans"]] == [SCANNER]
+
+
+def test_nothing_in_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A capture without packets has no begin and no end."""
+    found = result(capsys, write(tmp_path / "empty", []))
+    assert (found["packets"], found["begin"], found["end"]) == (0, None, None)
+
+
+def test_unknown_jail(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown jail lists those that exist."""
+    assert main(["backtest", "--config", str(CONFIG), "--jail", "sshd", str(capture)]) == 2
+    assert "pflog-strict" in capsys.readouterr().err
+
+
+def test_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    """The report fits a terminal of 80 columns, with the evidence as well."""
+    main(command("-v", SCRUB))
+    out = capsys.readouterr().out
+    assert "Flags [S]" in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_what_was_read(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """JSON names the captures with their packets and times, the version and when it was made."""
+    main(command("--json", capture, SCRUB, "/nonexistent"))
+    told = json.loads(capsys.readouterr().out)
+    assert told["version"] == __version__
+    assert abs(moment(told["made"]) - time.time()) < 60
+    first, second, third = told["captures"]
+    assert (first["name"], first["packets"], moment(first["begin"])) == (str(capture), 80, BEGIN)
+    assert (second["name"], second["packets"], second["problem"]) == (str(SCRUB), 1126, "")
+    assert (third["packets"], third["begin"]) == (0, None)
+    assert "No such file" in third["problem"]
+    assert told["jails"][0]["options"] == {
+        "maxretry": "15", "findtime": "5m", "bantime": "1h", "ignoreip": "none",
+        "backend": "pflog[distinct=port, mode=normal]", "ignoreself": "yes",
+    }  # fmt: skip
+
+
+def test_bans_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report tells of each ban what was counted, and how the numbers hang together."""
+    hosts = [(number, f"10.99.0.{number + 1}") for number in range(20)]
+    sweep = [(BEGIN + number, syn(RETRY, 8080, target=host)) for number, host in hosts]
+    records = [*scan_records(SCANNER, range(1, 41), BEGIN), *sweep]
+    records.append((BEGIN, syn("192.0.2.9", 25)))
+    path = write(tmp_path / "both", records)
+    found = result(capsys, path)
+    assert [ban["why"] for ban in found["bans"]] == [
+        "15 tcp ports on 1 host in 7 s", "8080/tcp on 15 hosts in 14 s",
+    ]  # fmt: skip
+    assert found["bans"][1]["hosts"][0] == "10.99.0.1"
+    main(command(path))
+    out = capsys.readouterr().out
+    assert "  Sources    3, of which 2 would have been banned\n" in out
+    assert "  Packets    61, of which 30 (49.2%) would not have come\n" in out
+    assert "    15 tcp ports on 1 host in 7 s: 1-15\n" in out
+    assert "    8080/tcp on 15 hosts in 14 s: 10.99.0.1, 10.99.0.2, 10.99.0.3," in out
+
+
+def test_a_slow_count_tells_what_is_within_findtime(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What came before findtime is not told of a ban: fail2ban has left it behind."""
+    slow = [(BEGIN + 100 * number, syn(SCANNER, 1 + number)) for number in range(4)]
+    fast = scan_records(SCANNER, range(100, 110), BEGIN + 301)
+    path = write(tmp_path / "slow", [*slow, *fast])
+    (ban,) = result(capsys, "--set", "maxretry=5", "findtime=2m", "--", path)["bans"]
+    assert (ban["why"], ban["ports"]) == (
+        "5 tcp ports on 1 host in 1 min 42 s", [3, 4, 100, 101, 102],
+    )  # fmt: skip
+
+
+def test_csv(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """CSV has one line per ban."""
+    main(command("--csv", capture))
+    head, *rows = capsys.readouterr().out.splitlines()
+    assert head.startswith("jail,source,number,began")
+    assert [row.split(",")[1] for row in rows] == [SCANNER]
+
+
+def test_words() -> None:
+    """Spans and ports are told shortly."""
+    assert [report.duration(value) for value in (0.25, 59, 5400, -1)] == [
+        "0.2s", "59s", "1h30m", "ever",
+    ]  # fmt: skip
+    assert report.ranges([443, 21, 22, 23, 80]) == "21-23, 80, 443"
+
+
+def test_census() -> None:
+    """Sources are counted exactly, and when there are many, well enough in little memory."""
+    census = survey.Census()
+    for number in range(300_000):
+        census.add(struct.pack("!I", number))
+        census.add(struct.pack("!I", number // 2))
+        if number == survey.MAX_TOLD_APART - 1:
+            assert census.count == survey.MAX_TOLD_APART
+    assert census.count > survey.MAX_TOLD_APART
+    assert abs(census.count - 300_000) < 3_000
+
+
+def test_timeline_is_bounded() -> None:
+    """A time line never holds more bars than it may, and loses nothing."""
+    line = survey.Timeline()
+    for number in range(100_000):
+        line.add(BEGIN + number * 7)
+    assert len(line.bins) <= survey.MAX_BINS
+    assert sum(map(sum, line.bins.values())) == 100_000
+
+
+# -- explain ----------------------------------------------------------------------------
+
+
+def explained(capsys: pytest.CaptureFixture[str], path: Path, *words: str) -> str:
+    main(["explain", "--config", str(CONFIG), "--jail", "pflog", *words, str(path)])
+    return capsys.readouterr().out
+
+
+def test_explain_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each packet that counts is told with its count, up to the ban; what a ban prevents is one
+    line and a number, and so are repeats."""
+    out = explained(capsys, capture, "--source", SCANNER)
+    counts = [int(number) for number in re.findall(r"-> (\d+) of 15 within 5m", out)]
+    assert counts == list(range(1, 16))
+    assert f"-> 15 of 15 within 5m: {SCANNER} is banned for 1h\n" in out
+    assert out.count("SYN: TCP SYN: opens a connection; mode=normal counts it\n") == 1
+    assert out.count("-> prevented") == 1
+    assert re.search(r"and 24 more like it, up to packet \d+ at .*: 24 tcp ports on 1 host\n", out)
+    out = explained(capsys, capture, "--source", RETRY)
+    assert out.count("-> a repeat") == 1
+    assert re.search(r"and 38 more like it, up to packet 80 at .*: 25/tcp on 1 host\n", out)
+
+
+def test_summary_of_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """At the end stands what came of all packets, and which other jail comes closest."""
+    out = explained(capsys, capture, "--source", SCANNER)
+    summary = out.split("\n\n")[-1]
+    assert summary.startswith(
+        f"{SCANNER}, 40 packets, jail pflog:\n    banned at the 15th of them, "
+    )
+    assert ", for 1h: 15 tcp ports on 1 host in 7 s.\n" in summary
+    assert "Packets: 25 would not have come, 15 counted.\n" in summary
+    assert "Nearest other jail: pflog-strict bans it at the 5th packet.\n" in summary
+    summary = explained(capsys, capture, "--source", RETRY).split("\n\n")[-1]
+    assert "not banned: it came to 1 of 15.\n" in summary
+    assert "Packets: 39 repeats, 1 counted.\n" in summary
+    assert "Nearest other jail: pflog-strict comes to 1 of 5.\n" in summary
+
+
+def test_explain_what_is_let_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """The policy's reason is told by name, with the mode that counts it; alike packets are told
+    once."""
+    out = explained(capsys, BYSTANDERS, "--source", "198.51.100.62")
+    assert out.count(f"LATE_ANSWER: {LATE_ANSWER.words};") == 1
+    assert "mode=normal does not count it, mode=any does\n    -> let be: makes no line\n" in out
+    assert "and 39 more like it" in out
+    assert "    Let be: LATE_ANSWER 40.\n" in out
+
+
+def test_explain_who_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A packet of a source that was banned before is told to count as more than one; the packet
+    that completes a ban has the full count, neither more nor less."""
+    records = scan_records(SCANNER, range(1, 6), BEGIN)
+    records += scan_records(SCANNER, range(100, 121), BEGIN + 120)
+    records += scan_records(SCANNER, range(200, 221), BEGIN + 1220)
+    path = write(tmp_path / "twice", records)
+    settings = ["maxretry=5", "bantime=60", "bantime.increment=true", "bantime.maxtime=1d"]
+    out = explained(capsys, path, "--set", *settings, "--source", SCANNER, "--")
+    assert "-> counts as 2, for it was banned before: 2 of 5 within 5m\n" in out
+    assert "-> counts as 3, for it was banned before: 5 of 5 within 5m: " in out
+    assert re.findall(r"(\d+ of \d+) within 5m: .* is banned for (.*)", out) == [
+        ("5 of 5", "1m"), ("5 of 5", "2m"), ("5 of 5", "4m"),
+    ]  # fmt: skip
+    assert main(command("--set", *settings, "--", path)) == 0
+    report_ = capsys.readouterr().out
+    assert "200/tcp, 201/tcp on 1 host in 0.5 s; so few are enough, for it was" in report_
+    assert re.search(r"^  Bans +3, 2 of them of a source that returned$", report_, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--source", "192.0.2.99"], "from 192.0.2.99"),
+        (["--source", "2001:DB8::1"], "from 2001:db8::1"),
+        (["--packet", "81"], "number 81"),
+    ],
+)
+def test_explain_what_is_not_there(
+    words: list[str], told: str, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A source or packet that the captures do not hold makes the exit status 1."""
+    command = ["explain", "--config", str(CONFIG), "--jail", "pflog", *words, str(capture)]
+    assert main(command) == 1
+    told = f"none of the 80 packets in these captures is {told}\n"
+    assert capsys.readouterr() == ("", told)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (["ignoreip=203.0.113.0/24"], "ignored: ip"),
+        (
+            ["ignoreip=203.0.113.0/24", 'ignorecache=key="<ip>", max-count=9, max-time=5m'],
+            "ignored: ignorecache",
+        ),
+        (["filter=pflog[interface=em9]"], "prefregex: no match"),
+        (["filter=pflog[ignoreregex=Flags]"], "ignoreregex 1 matches"),
+    ],
+)
+def test_explain_why_not(
+    capture: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of each packet that is not counted it says what kept it."""
+    out = explained(capsys, capture, "--set", *settings, "--source", SCANNER, "--")
+    assert "    Packets: 40 not counted.\n" in out
+    assert out.count("-> not counted") == (2 if "cache" in said else 1)
+    assert out.count(said) == 1
+    assert f"and {38 if 'cache' in said else 39} more like" in out
+
+
+def test_explain_a_packet(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a packet that is let be it says why."""
+    out = explained(capsys, SCRUB, "--packet", "251")
+    assert out.startswith("251: ")
+    assert "mode=normal does not count it, mode=aggressive does" in out

@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""fail2ban-pflog print: files, streams, filters, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from fail2ban_pflog.cli import main
+from fail2ban_pflog.pflog.fields import Fields
+from tests.support import oracle
+from tests.support.corpus import ip4, ip6
+from tests.support.pflogs import DATA, pcapng, pflog_header, record, savefile_header, syn
+
+CAPTURE = DATA / "freebsd-13.2" / "block-all.pflogd.pcap"
+COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli", "print"]
+ROOT = Path(__file__).parents[2]
+PACKET = record(1795312093.748353, syn("198.51.100.7", 22))
+
+
+def savefile(path: Path, *records: bytes) -> str:
+    path.write_bytes(savefile_header() + b"".join(records))
+    return str(path)
+
+
+def has_pf_filters() -> bool:
+    """Whether pcapy is there and was built with pf's filter expressions."""
+    from fail2ban_pflog.errors import PflogError
+    from fail2ban_pflog.sources.bpf import frame_filter
+
+    try:
+        frame_filter("action block")
+    except PflogError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not shutil.which(oracle.TCPDUMP), reason="needs tcpdump")
+def test_dates_as_tcpdump(capsys: pytest.CaptureFixture[str]) -> None:
+    """Date and time stand before each line as tcpdump -tttt writes them."""
+    assert main(["print", str(CAPTURE)]) == 0
+    ours = [line[:26] for line in capsys.readouterr().out.splitlines()]
+    command = [oracle.TCPDUMP, "-tttt", "-e", "-n", "-r", str(CAPTURE)]
+    theirs = subprocess.run(command, capture_output=True, text=True, errors="replace").stdout
+    assert ours == [line[:26] for line in theirs.splitlines() if line[:2] == "20"]
+
+
+@pytest.mark.parametrize("compress", [bz2.compress, gzip.compress, lzma.compress])
+def test_compressed_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], compress: Callable[[bytes], bytes]
+) -> None:
+    """A rotated file prints as it did before; one that is cut is named."""
+    path = tmp_path / "pflog.0"
+    data = compress(CAPTURE.read_bytes())
+    path.write_bytes(data)
+    assert main(["print", str(CAPTURE)]) == 0
+    plain = capsys.readouterr().out
+    assert main(["print", str(path)]) == 0
+    assert capsys.readouterr().out == plain
+    path.write_bytes(data[: len(data) // 2])
+    assert main(["print", str(path)]) == 1
+    assert str(path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "packed"])
+def test_pcapng(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], pack: Callable[..., bytes]
+) -> None:
+    """pcapng prints as a savefile does, also packed, and from a stream; a cut one is named."""
+    packets = [(1795312093.748353 + number, syn("198.51.100.7", number)) for number in range(1, 9)]
+    plain = savefile(tmp_path / "savefile", *(record(*each) for each in packets))
+    assert main(["print", plain]) == 0
+    expected = capsys.readouterr().out
+    data = pcapng(packets)
+    path = tmp_path / "pflog.pcapng"
+    path.write_bytes(pack(data))
+    assert main(["print", str(path)]) == 0
+    assert capsys.readouterr().out == expected
+    with subprocess.Popen(["cat", path], stdout=subprocess.PIPE) as cat:
+        done = subprocess.run([*COMMAND, "-"], stdin=cat.stdout, capture_output=True, cwd=ROOT)
+    assert (done.stdout.decode(), done.returncode) == (expected, 0)
+    path.write_bytes(pack(data[:-30]))
+    assert main(["print", str(path)]) == 1
+    output = capsys.readouterr()
+    assert output.out == "".join(expected.splitlines(True)[:-1])
+    size = len(data) - len(pcapng(packets[:1])) + len(pcapng([]))
+    assert f"{path}: at byte {size}: pcapng: the file ends inside a block" in output.err
+
+
+def test_several_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Files are printed one after the other; one that is missing does not stop the rest."""
+    good = savefile(tmp_path / "good", PACKET)
+    assert main(["print", good, str(tmp_path / "missing"), good]) == 1
+    output = capsys.readouterr()
+    assert output.out.count("198.51.100.7.40000 > 10.99.0.2.22: Flags [S]") == 2
+    assert output.err == f"fail2ban-pflog: {tmp_path / 'missing'}: No such file or directory\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "at byte 0: savefile: needs 24 bytes, there are 0"),
+        (b"logfile turned over", "at byte 0: savefile: no savefile"),
+        (savefile_header(linktype=1), "at byte 0: savefile: link type 1 instead of 117"),
+        (savefile_header() + PACKET[:30], "at byte 24: record: the file ends inside a record"),
+        (savefile_header() + PACKET + bytes(16), "byte 152: record: record header is all zero"),
+    ],
+)
+def test_errors_name_file_and_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, words: str
+) -> None:
+    """What is wrong with a file goes to standard error with its name and the offset."""
+    path = tmp_path / "pflog"
+    path.write_bytes(content)
+    assert main(["print", str(path)]) == 1
+    assert f"{path}: " in (error := capsys.readouterr().err)
+    assert words in error
+
+
+def test_undecodable_frames_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Frames without a pflog header are counted; those around them are printed."""
+    path = savefile(tmp_path / "pflog", PACKET, record(1, b"\x07x"), record(2, b"\x45"), PACKET)
+    assert main(["print", path]) == 0
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 2
+    assert "2 frames could not be decoded, the first: pflog: header length 7" in output.err
+
+
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is an object that has every documented field, in their order."""
+    assert main(["print", "--json", str(CAPTURE)]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(rows) == 334
+    assert all(tuple(row) == ("time", *Fields._fields) for row in rows)
+    fields = (ROOT / "docs" / "lines.md").read_text().split("## JSON")[1]
+    assert all(f"| `{name}` |" in fields for name in rows[0])
+
+
+def test_json_of_fragments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A fragment's place in the whole packet is told in bytes, also behind IPv6 headers."""
+    later = struct.pack("!BBHI", 6, 0, 1480 | 1, 7) + bytes(16)
+    chained = struct.pack("!BB6x", 44, 0) + later
+    frames = [pflog_header(family=28) + ip6(*each) for each in ((44, later), (60, chained))]
+    frames.append(pflog_header() + ip4(17, bytes(24), fragment=0x2000 | 185))
+    path = savefile(tmp_path / "pflog", *(record(1, frame) for frame in frames))
+    assert main(["print", "--json", path]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["fragment_offset"] for row in rows] == [1480, 1480, 1480]
+
+
+@pytest.mark.skipif(not has_pf_filters(), reason="needs pcapy with pf's filter expressions")
+def test_filter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """--bpf selects packets; a wrong expression is refused in libpcap's words."""
+    path = savefile(tmp_path / "pflog", PACKET, record(1, syn("198.51.100.8", 80)))
+    assert main(["print", "--bpf", "action block and dst port 80", path]) == 0
+    assert [line.split()[8] for line in capsys.readouterr().out.splitlines()] == [
+        "198.51.100.8.40000"
+    ]
+    assert main(["print", "--bpf", "tcp port and", path]) == 2
+    assert "syntax error" in capsys.readouterr().err
+
+
+def test_stream_is_followed() -> None:
+    """A stream's packets are printed while it is still open, those of a piece at once."""
+    process = subprocess.Popen(
+        [*COMMAND, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, bufsize=0
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(savefile_header() + PACKET + PACKET[:40])
+    first = process.stdout.readline()
+    assert b"198.51.100.7.40000 > 10.99.0.2.22" in first
+    process.stdin.write(PACKET[40:])
+    assert process.stdout.readline() == first
+    process.stdin.close()
+    assert (process.stdout.read(), process.wait()) == (b"", 0)
+    process.stdout.close()
+
+
+def test_interrupt_is_quiet() -> None:
+    """Ctrl-C ends a stream with the exit status that shells expect, and no traceback."""
+    process = subprocess.Popen(
+        [*COMMAND, "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=ROOT,
+        bufsize=0,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(savefile_header() + PACKET)
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert (process.returncode, errors) == (130, b"")
+
+
+def test_broken_pipe_is_quiet(tmp_path: Path) -> None:
+    """Whoever reads may stop; nothing is said about it."""
+    path = savefile(tmp_path / "pflog", *([PACKET] * 5000))
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([*COMMAND, path], stdout=writer, stderr=subprocess.PIPE, cwd=ROOT)
+    os.close(writer)
+    assert (result.returncode, result.stderr) == (0, b"")

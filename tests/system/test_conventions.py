@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The shipped jails in a real server, as fail2ban's own habits have them: banaction, mails,
+``fail2ban-client get`` and ``set``.  pfctl and sendmail are stand-ins that write down.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+from typing import Callable
+
+import pytest
+
+from fail2ban_pflog import __version__
+from tests.support import server as f2b
+from tests.support.pfctl import calls, stand_in
+from tests.support.pflogs import append, scan
+from tests.support.server import Server, wait_for
+
+SCANNER, CLIENT = "198.51.100.7", "198.51.100.8"
+MakeServer = Callable[..., Server]
+JAILS = ("pflog", "pflog-strict", "pflog-slow")
+
+
+def bans(folder: Path, table: str = "-a f2b/pflog -t f2b-pflog") -> Callable[[], bool]:
+    """Whether pfctl was asked to ban the scanner."""
+    return lambda: f"{table} -T add {SCANNER}" in calls(folder)
+
+
+def text(default: str, **options: object) -> str:
+    """A jail.local that sets what an administrator would set of the shipped jail."""
+    lines = "".join(f"{name} = {value}\n" for name, value in options.items())
+    return f"[DEFAULT]\n{default}\n[pflog]\nenabled = true\n{lines}"
+
+
+@pytest.mark.parametrize(
+    "say", ["banaction = {}", "pflog_action = {}"], ids=["in the jail", "for all jails"]
+)
+def test_pf_pflog_is_the_banaction(
+    server: MakeServer, savefile: Path, tmp_path: Path, say: str
+) -> None:
+    """With nothing said of actions the jail bans by pf-pflog, in an anchor of its own."""
+    says = say.format(f"pf-pflog[pfctl={stand_in(tmp_path)}]")
+    made = text("" if "banaction" in say else says, logpath=savefile)
+    f2b = server(made + (says if "banaction" in say else "")).start()
+    append(savefile, scan(SCANNER, range(1, 16), time.time()))
+    wait_for(bans(tmp_path), "the ban")
+    wait_for(lambda: f"-K {SCANNER}" in calls(tmp_path), "the end of its states")
+    assert f2b.ask("get", "pflog", "actions") == ["pf-pflog"]
+    # What action_ hands over is taken, and means nothing.
+    assert {"port", "protocol", "chain"} <= set(
+        f2b.ask("get", "pflog", "actionproperties", "pf-pflog")
+    )
+    assert "proto" not in (tmp_path / "loaded").read_text()
+    assert "ERROR" not in f2b.output()
+
+
+def test_where_table(server: MakeServer, savefile: Path, tmp_path: Path) -> None:
+    """banaction = pf-pflog[where=table] bans in pf.conf's own table."""
+    pfctl = stand_in(tmp_path, "block drop in quick from <f2b-pflog> to any\n")
+    banaction = f"pf-pflog[where=table, pfctl={pfctl}]"
+    f2b = server(text("", logpath=savefile, banaction=banaction)).start()
+    append(savefile, scan(SCANNER, range(1, 16), time.time()))
+    wait_for(bans(tmp_path, "-t f2b-pflog"), "the ban")
+    assert not (tmp_path / "loaded").exists()
+    assert "ERROR" not in f2b.output()
+
+
+def test_older_configurations_load(server: MakeServer, savefile: Path, tmp_path: Path) -> None:
+    """A jail.local with action = %(pflog_action)s, and with name= in it, bans as before."""
+    action = f"pflog_action = pf-pflog[name=%(__name__)s, pfctl={stand_in(tmp_path)}]"
+    server(text(action, logpath=savefile, action="%(pflog_action)s")).start()
+    append(savefile, scan(SCANNER, range(1, 16), time.time()))
+    wait_for(bans(tmp_path), "the ban")
+
+
+def test_banaction_of_another_jail(server: MakeServer, tmp_path: Path) -> None:
+    """pf-pflog serves any jail of fail2ban, also as banaction_allports."""
+    log = tmp_path / "plain.log"
+    log.touch()
+    plain = "enabled = true\nfilter = plain\nbackend = polling\nmaxretry = 1\n"
+    f2b = server(
+        f"[DEFAULT]\nbanaction_allports = pf-pflog[pfctl={stand_in(tmp_path)}]\n"
+        f"[plain]\n{plain}logpath = {log}\nport = ssh\nbanaction = %(banaction_allports)s\n"
+    ).start()
+    with log.open("a") as file:
+        file.write(f"{time.time():.3f} intruder {SCANNER}\n")
+    wait_for(bans(tmp_path, "-a f2b/plain -t f2b-plain"), "the ban")
+    assert "block drop in quick from <f2b-plain> to any" in (tmp_path / "loaded").read_text()
+    assert "ERROR" not in f2b.output()
+
+
+def test_text_jail_bans_by_pf_pflog(server: MakeServer, tmp_path: Path) -> None:
+    """[pflog-text] has the same action."""
+    log = tmp_path / "pflog.log"
+    log.touch()
+    made = server(f"[pflog-text]\nenabled = true\nlogpath = {log}\n").start()
+    assert made.ask("get", "pflog-text", "actions") == ["pf-pflog"]
+
+
+# -- Mails ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("action", "has_lines"), [("action_mw", False), ("action_mwl", True)])
+def test_mails(
+    server: MakeServer, savefile: Path, tmp_path: Path, action: str, has_lines: bool
+) -> None:
+    """`action = %(action_mw)s` in [DEFAULT] bans and mails, for these jails as for all others.
+
+    With action_mwl the mail has the packets, which no text log holds.
+    """
+    default = f"action = %({action})s\npflog_action = pf-pflog[pfctl={stand_in(tmp_path)}]"
+    f2b = server(text(default, logpath=savefile))
+    mails = tmp_path / "mails"
+    actions = f2b.config / "action.d"
+    (actions / "sendmail-common.local").write_text(f"[Init]\nmailcmd = cat >> {mails}\n")
+    (actions / "mail-whois-common.local").write_text("[DEFAULT]\n_whois_command = echo nobody\n")
+    f2b.start()
+    append(savefile, scan(SCANNER, range(1, 16), time.time()))
+    wait_for(bans(tmp_path), "the ban")
+    subject = f"Subject: [Fail2Ban] pflog: banned {SCANNER} from"
+    wait_for(lambda: "Regards" in mails.read_text().partition(subject)[2], "the mail's end")
+    told = mails.read_text().partition(subject)[2]
+    assert "nobody" in told
+    assert len(re.findall(rf"block in on \S+: {re.escape(SCANNER)}\.\d+ > ", told)) == (
+        15 if has_lines else 0
+    )
+    assert "ERROR" not in f2b.output()
+
+
+@pytest.mark.parametrize("mta", ["sendmail", "mail"])
+@pytest.mark.parametrize("action", ["action_", "action_mw", "action_mwl"])
+def test_mails_need_no_logpath(server: MakeServer, action: str, mta: str) -> None:
+    """A jail that listens has no logpath; fail2ban's action_mwl would refuse everything for it."""
+    enabled = "".join(f"[{jail}]\nenabled = true\n" for jail in JAILS)
+    f2b = server(f"[DEFAULT]\naction = %({action})s\nmta = {mta}\n{enabled}")
+    assert "OK: configuration test is successful" in f2b.client("-t")
+
+
+# -- fail2ban-client get, set, status -------------------------------------------------------
+
+ANSWERS = [
+    # command, argument of set, what get answers then
+    ("maxretry", "7", 7),
+    ("findtime", "90", 90),
+    ("bantime", "2h", 7200),
+    ("maxmatches", "3", 3),
+    ("ignoreself", "false", False),
+    ("usedns", "no", "no"),
+]
+
+
+@pytest.fixture
+def running(server: MakeServer, savefile: Path) -> Server:
+    """A server with the shipped jail and an action that writes down."""
+    return server(text("", logpath=savefile, action="recorder")).start()
+
+
+@pytest.mark.parametrize(("name", "value", "answer"), ANSWERS, ids=[row[0] for row in ANSWERS])
+def test_set_and_get(running: Server, name: str, value: str, answer: object) -> None:
+    """What is set is answered, and is what get tells."""
+    assert running.ask("set", "pflog", name, value) == answer
+    assert running.ask("get", "pflog", name) == answer
+
+
+def test_what_is_set_counts_at_once(running: Server, savefile: Path) -> None:
+    """maxretry, ignoreip and idle hold for the next packet; attempts and bans can be told."""
+    assert str(running.ask("set", "pflog", "addignoreip", CLIENT)[0]) == CLIENT
+    running.ask("set", "pflog", "maxretry", "3")
+    append(savefile, scan(CLIENT, range(1, 16), time.time()))
+    append(savefile, scan(SCANNER, range(1, 4), time.time()))
+    running.wait_for_bans(SCANNER)
+    assert running.bans() == [SCANNER]
+    running.ask("set", "pflog", "delignoreip", CLIENT)
+    assert running.ask("get", "pflog", "ignoreip") == []
+    running.ask("set", "pflog", "banip", CLIENT)
+    running.wait_for_bans(CLIENT)
+    assert sorted(running.ask("get", "pflog", "banip")) == [SCANNER, CLIENT]
+    assert running.ask("set", "pflog", "unbanip", SCANNER, CLIENT) == 2
+    assert running.ask("set", "pflog", "idle", "on") is True
+    assert running.ask("set", "pflog", "idle", "off") is False
+
+
+def test_actions_properties(running: Server) -> None:
+    """An action's properties are told and set as those of any jail."""
+    assert running.ask("get", "pflog", "actions") == ["recorder"]
+    assert "actionban" in running.ask("get", "pflog", "actionproperties", "recorder")
+    assert running.ask("set", "pflog", "action", "recorder", "timeout", "5") == 5
+    assert running.ask("get", "pflog", "action", "recorder", "timeout") == 5
+
+
+def test_options_of_the_backend_change_with_a_reload(running: Server, savefile: Path) -> None:
+    """No command sets them; a reload makes the jail anew with those that the file says."""
+    running.jails(
+        text("", logpath=savefile, action="recorder", backend="pflog[distinct=host, mode=any]")
+    )
+    assert "OK" in running.client("reload", "pflog")
+    append(savefile, scan(SCANNER, range(1, 5), time.time()))
+    wait_for(lambda: "3 repeats" in running.status("pflog")["Packets"], "hosts to count")
+
+
+def test_the_loaders_jail_tells_what_is_loaded(running: Server) -> None:
+    """Version, interpreter, directory; pcapy, libpcap, and whether they know pf's words."""
+    status = running.status("pflog-backend")
+    package = (Path(f2b.REPO) / "fail2ban_pflog").resolve()
+    assert re.fullmatch(
+        rf"pflog {re.escape(__version__)}, Python 3\.\d+, {package}", status["Backend"]
+    )
+    assert re.fullmatch(r"pcapy-ng [\d.]+, libpcap version .*, filters pf's log", status["Capture"])
+
+
+def test_bans_of_an_old_jail_are_carried_over(server: MakeServer, tmp_path: Path) -> None:
+    """docs/migrating.md: what one jail's `get banip` prints is what another's `set` takes."""
+    log = tmp_path / "plain.log"
+    log.touch()
+    old = f"enabled = true\nfilter = plain\nbackend = polling\nlogpath = {log}\naction =\n"
+    made = server(f"[pf]\n{old}\n{text('', action='recorder')}").start()
+    made.ask("set", "pf", "banip", SCANNER, CLIENT)
+    wait_for(lambda: len(made.ask("get", "pf", "banip")) == 2, "the old bans")
+    made.client("set", "pflog", "banip", *made.client("get", "pf", "banip").split())
+    made.wait_for_bans(SCANNER, CLIENT)

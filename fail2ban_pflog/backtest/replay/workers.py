@@ -10,15 +10,12 @@ does alone.
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 from collections.abc import Sequence
-from multiprocessing.connection import Connection, wait
 from typing import Any, Callable
 
-from ...pool import cores
+from ... import pool
 from ...sources.captures import Captures, is_stream, sizes
-from .configuration import Configuration, ConfigurationError
+from .configuration import Configuration
 from .groups import families
 from .jail import quiet
 from .profile import Profiles
@@ -30,9 +27,6 @@ __all__ = ["Progress", "run_sweep", "shares"]
 
 Progress = Callable[[int, int, int], None]
 """progress(done, size, packets): bytes read, bytes in all, packets so far."""
-
-LOOK_EVERY = 0.2
-"""Seconds after which Ctrl-C is noticed at the latest."""
 
 
 def _judge(
@@ -95,10 +89,10 @@ def run_sweep(sweep: Sweep, tell: Callable[[str], None], report: Progress) -> Ju
             configuration.load(sweep.jail, each)
             seen.update(each.items())
     sweep = sweep._replace(sizes=sizes(sweep.captures))
-    jobs = min(cores(), len(sweep.settings))
+    jobs = min(pool.cores(), len(sweep.settings))
     if jobs == 1 or any(map(is_stream, sweep.captures)):
         return _judge(sweep, tell, report)
-    return _Workers(sweep, jobs, tell, report).run()
+    return _run_on_all_cores(sweep, tell, report, shares(sweep.settings, jobs))
 
 
 def shares(settings: Sequence[dict[str, str]], jobs: int) -> list[list[int]]:
@@ -112,105 +106,63 @@ def shares(settings: Sequence[dict[str, str]], jobs: int) -> list[list[int]]:
     return [order[begin:end] for begin, end in zip(bounds, bounds[1:])]
 
 
-class _Workers:
-    """Processes that take a share of the settings each."""
+def _run_on_all_cores(
+    sweep: Sweep, tell: Callable[[str], None], report: Progress, parts: Sequence[list[int]]
+) -> Judged:
+    """Give each process a share of the settings; all of them read the captures."""
+    judged: dict[int, Judged] = {}
 
-    def __init__(
-        self, sweep: Sweep, jobs: int, tell: Callable[[str], None], report: Progress
-    ) -> None:
-        self._shares = shares(sweep.settings, jobs)
-        self._tell = tell
-        self._report = report
-        context = multiprocessing.get_context("spawn")
-        self._stop = context.Event()
-        self._pipes: list[Connection] = []
-        self._processes = []
-        # Ctrl-C comes to all processes: this one takes it, and tells the others.
-        self._interrupted = False
-        self._handler = signal.signal(signal.SIGINT, self._interrupt)
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit that
-        for number, indexes in enumerate(self._shares):
-            mine, its = context.Pipe(duplex=False)
-            part = sweep._replace(settings=[sweep.settings[index] for index in indexes])
-            process = context.Process(
-                target=_work, args=(part, number == 0, its, self._stop), daemon=True
-            )
-            process.start()
-            its.close()
-            self._pipes.append(mine)
-            self._processes.append(process)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    def receive(message: tuple[str, Any]) -> None:
+        kind, value = message
+        if kind == "progress":
+            report(*value)
+        elif kind == "tell":
+            tell(value)
+        else:
+            number, found = value
+            judged[number] = found
 
-    def _interrupt(self, *_: Any) -> None:
-        self._interrupted = True
-
-    def run(self) -> Judged:
-        try:
-            return self._run()
-        finally:
-            signal.signal(signal.SIGINT, self._handler)
-
-    def _run(self) -> Judged:
-        outcomes: dict[int, Outcome] = {}
-        judged: list[Judged] = []
-        left: dict[Any, int] = {pipe: number for number, pipe in enumerate(self._pipes)}
-        while left:
-            if self._interrupted:
-                self._stop.set()
-            for pipe in wait(list(left), LOOK_EVERY):
-                kind, value = self._receive(pipe)
-                if kind == "progress":
-                    self._report(*value)
-                elif kind == "tell":
-                    self._tell(value)
-                elif kind == "error":
-                    raise ConfigurationError(value)
-                else:
-                    judged.append(value)
-                    outcomes.update(zip(self._shares[left.pop(pipe)], value.outcomes))
-        for process in self._processes:
-            process.join()
-        return Judged(
-            [outcomes[index] for index in sorted(outcomes)],
-            max(each.bad for each in judged),
-            list(dict.fromkeys(problem for each in judged for problem in each.problems)),
-            any(each.interrupted for each in judged),
-            judged[0].captures,
-            next((each.profiles for each in judged if each.profiles), {}),
-        )
-
-    @staticmethod
-    def _receive(pipe: Any) -> tuple[str, Any]:
-        try:
-            message: tuple[str, Any] = pipe.recv()
-        except EOFError:
-            raise RuntimeError("a process of the sweep ended unexpectedly") from None
-        return message
+    shares_ = [
+        (number, sweep._replace(settings=[sweep.settings[index] for index in indexes]))
+        for number, indexes in enumerate(parts)
+    ]
+    pool.run(_start, shares_, receive, len(parts), finish_on_interrupt=True)
+    every = [judged[number] for number in sorted(judged)]
+    outcomes = {
+        index: outcome
+        for number, found in judged.items()
+        for index, outcome in zip(parts[number], found.outcomes)
+    }
+    return Judged(
+        [outcomes[index] for index in sorted(outcomes)],
+        max(each.bad for each in every),
+        list(dict.fromkeys(problem for each in every for problem in each.problems)),
+        any(each.interrupted for each in every),
+        every[0].captures,
+        every[0].profiles,
+    )
 
 
-def _work(sweep: Sweep, is_first: bool, pipe: Connection, stop: Any) -> None:
+def _start() -> pool.Work[tuple[int, Sweep]]:
     """One process: judge, and send what comes of it.
 
-    is_first: tells bad captures, progress and profiles; the others would only say the same.
-    stop: an event that asks for what is known so far.
+    The first tells bad captures, progress and profiles; the others would only say the same.
     """
-    parent = multiprocessing.parent_process()
     quiet()
+    return _work
+
+
+def _work(task: tuple[int, Sweep], link: pool.Link) -> None:
+    number, sweep = task
 
     def report(*progress: int) -> None:
-        if stop.is_set():
+        if link.stopped:
             raise KeyboardInterrupt
-        if parent is not None and not parent.is_alive():
-            raise SystemExit
-        if is_first:
-            pipe.send(("progress", progress))
+        if number == 0:
+            link.send(("progress", progress))
 
     def tell(message: str) -> None:
-        if is_first:
-            pipe.send(("tell", message))
+        if number == 0:
+            link.send(("tell", message))
 
-    try:
-        pipe.send(("done", _judge(sweep, tell, report, is_first)))
-    except ConfigurationError as error:
-        pipe.send(("error", str(error)))
-    pipe.close()
+    link.send(("done", (number, _judge(sweep, tell, report, number == 0))))

@@ -8,6 +8,7 @@ evaluated.
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any, Callable, NamedTuple
 
@@ -24,6 +25,7 @@ __all__ = [
     "NAME",
     "Options",
     "is_meant",
+    "moment",
     "seconds",
     "short",
     "whole",
@@ -84,6 +86,32 @@ def seconds(text: str) -> float:
     if total > MAX_SECONDS:
         raise ValueError(f"{text!r} is more than a hundred years")
     return total
+
+
+def moment(text: str, now: float) -> float:
+    """Read a time of day, or how long ago it was.
+
+    Args:
+        text: ``2026-11-22``, ``2026-11-22 01:48`` (the local time zone, or the one it names),
+            or ``7d``.
+        now: Seconds since the epoch, from which ``7d`` counts back.
+
+    Returns:
+        Seconds since the epoch.
+
+    Raises:
+        ValueError: The text is neither.
+    """
+    try:
+        return datetime.fromisoformat(text.strip()).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return now - seconds(text)
+    except ValueError:
+        raise ValueError(
+            f"{text!r} is no time; times are 2026-11-22, '2026-11-22 01:48', 7d"
+        ) from None
 
 
 def short(time: float) -> str:

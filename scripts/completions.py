@@ -15,6 +15,7 @@ from pathlib import Path
 import shtab
 
 from fail2ban_pflog.cli import parser
+from fail2ban_pflog.options import Options
 from fail2ban_pflog.writer import options
 
 REPO = Path(__file__).resolve().parent.parent
@@ -23,6 +24,34 @@ HEAD = """\
 # SPDX-License-Identifier: GPL-2.0-or-later AND MPL-2.0
 # Made by `make completions`; the code around the words is shtab's (MPL-2.0).
 """
+
+JAILS = """\
+cat {,/usr/local,/opt/homebrew}/etc/fail2ban/jail{,.d/*}.{conf,local} 2>/dev/null | awk '
+    /^\\[/ { name = substr($0, 2, index($0, "]") - 2) }
+    /^backend[ \t]*=.*pflog/ { print name }'"""
+SETTINGS = [f"{name}=" for name in ("maxretry", "findtime", "bantime", *Options._fields)]
+PREAMBLES = {
+    "bash": f"""\
+_fail2ban_pflog_jails() {{
+  compgen -W "$({JAILS})" -- "$1"
+}}
+_fail2ban_pflog_settings() {{
+  compgen -W "{" ".join(SETTINGS)}" -- "$1"
+}}
+""",
+    "zsh": f"""\
+_fail2ban_pflog_jails() {{
+  setopt localoptions nonomatch
+  compadd -- $({JAILS})
+}}
+_fail2ban_pflog_settings() {{
+  compadd -S "" -- {" ".join(SETTINGS)}
+}}
+""",
+}
+"""The jails with backend = pflog of the system's configuration, and the names of options."""
+
+NO_SPACE = "  [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null\n\n  return 0\n"
 
 
 def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
@@ -35,14 +64,20 @@ def actions(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
 
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
-    """The completion of one program; what takes files is told by its placeholder."""
+    """Make one program's completion; the placeholder of an option says what it takes."""
     for action in actions(parser):
         words = str(action.metavar).split("|")
         if {"FILE", "CAPTURE"} & set(words):
             action.complete = shtab.FILE  # type: ignore[attr-defined]
-        elif {"FOLDER", "DIRECTORY"} & set(words):
+        elif {"DIR", "FOLDER", "DIRECTORY"} & set(words):
             action.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-    lines = shtab.complete(parser, shell).splitlines(keepends=True)
+        for option, kind in {"--jail": "jails", "--set": "settings", "--sweep": "settings"}.items():
+            if option in action.option_strings:
+                function = f"_fail2ban_pflog_{kind}"
+                action.complete = dict.fromkeys(FILES, function)  # type: ignore[attr-defined]
+    preamble = PREAMBLES[shell] if parser.prog == "fail2ban-pflog" else ""
+    text = shtab.complete(parser, shell, preamble=preamble)
+    lines = text.replace("  return 0\n", NO_SPACE, 1).splitlines(keepends=True)
     at = 1 if lines[0].startswith("#compdef") else 0  # zsh looks at the first line
     return "".join([*lines[:at], HEAD, *(line.rstrip() + "\n" for line in lines[at:])])
 

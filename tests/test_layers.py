@@ -32,7 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "writer": {*CORE_ROOMS, "sources"},
     "commands": {*CORE_ROOMS, "sources", "pool"},
     "backtest": {*CORE_ROOMS, "sources", "jail", "backend", "pool"},
-    "cli": set(),
+    "cli": {"errors"},
+    "__main__": {"cli"},
 }
 
 IMPURE = {

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -69,30 +70,42 @@ def test_zsh_offers_each_option(program: str) -> None:
     assert text.startswith(f"#compdef {program}\n")
 
 
-def complete(program: str, line: str) -> list[str]:
-    """What bash answers to a tab at the line's end."""
+def complete(line: str, folder: Path) -> list[str]:
+    """What bash answers to a tab at the line's end; the host's /etc is in ``folder``."""
     if shutil.which("bash") is None:
         pytest.skip("needs bash")
-    name = program.replace("-", "_")
+    program = line.split()[0]
+    script = (BASH / program).read_text().replace("{,/usr/local", f"{{{folder},/usr/local")
     code = (
-        f'. "{BASH / program}"; COMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); '
-        f'_shtab_{name}; printf "%s\\n" "${{COMPREPLY[@]}}"'
+        f"{script}\nCOMP_WORDS=({line}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); "
+        f'_shtab_{program.replace("-", "_")}; printf "%s\\n" "${{COMPREPLY[@]}}"'
     )
     done = subprocess.run(
-        ["bash", "--norc", "-c", code], cwd=REPO, capture_output=True, text=True, timeout=20
+        ["bash", "--norc", "-c", code], cwd=REPO, capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 
-def test_bash_completes() -> None:
-    """Sub-commands, options and files come where they belong."""
-    assert complete("fail2ban-pflog", "fail2ban-pflog back") == ["backtest"]
-    assert complete("fail2ban-pflog", "fail2ban-pflog backtest --swe") == ["--sweep"]
-    assert complete("fail2ban-pflog", "fail2ban-pflog print READ") == ["README.md"]
-    assert complete("fail2ban-pflog", "fail2ban-pflog backtest --config con") == ["config"]
-    assert complete("fail2ban-pflogd", "fail2ban-pflogd --fol") == ["--follow"]
-    assert complete("fail2ban-pflogd", "fail2ban-pflogd -f READ") == ["README.md"]
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("fail2ban-pflog back", ["backtest"]),
+        ("fail2ban-pflog backtest --swe", ["--sweep"]),
+        ("fail2ban-pflog print READ", ["README.md"]),
+        ("fail2ban-pflog backtest --config con", ["config"]),
+        ("fail2ban-pflog backtest --jail pf", ["pflog", "pflog-strict", "pflog-slow"]),
+        ("fail2ban-pflog backtest --set max", ["maxretry="]),
+        ("fail2ban-pflog explain --set pre", ["prefix6="]),
+        ("fail2ban-pflogd --fol", ["--follow"]),
+        ("fail2ban-pflogd -f READ", ["README.md"]),
+    ],
+)
+def test_bash_completes(tmp_path: Path, line: str, expected: list[str]) -> None:
+    """Sub-commands, options, files, jails with our backend and their options are completed."""
+    (tmp_path / "etc").mkdir()
+    shutil.copytree(REPO / "config", tmp_path / "etc/fail2ban")
+    assert complete(line, tmp_path) == expected
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])

@@ -8,6 +8,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import shutil
 import signal
 import struct
@@ -22,7 +23,7 @@ from fail2ban_pflog.cli import main
 from fail2ban_pflog.pflog.fields import Fields
 from tests.support import oracle
 from tests.support.corpus import ip4, ip6
-from tests.support.pflogs import DATA, pcapng, pflog_header, record, savefile_header, syn
+from tests.support.pflogs import DATA, pcapng, pflog_header, record, savefile_header, syn, syn6
 
 CAPTURE = DATA / "freebsd-13.2" / "block-all.pflogd.pcap"
 COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli", "print"]
@@ -170,6 +171,72 @@ def test_filter(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ]
     assert main(["print", "--bpf", "tcp port and", path]) == 2
     assert "syntax error" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("-c 2", [0, 1]),
+        ("-c 9", [0, 1, 2, 3, 4, 5]),
+        ("--source 198.51.100.7", [0, 1, 2]),
+        ("--source 198.51.100.0/24", [0, 1, 2, 3]),
+        ("--source 2001:db8::/32", [4, 5]),
+        ("--port 80", [1, 3, 4, 5]),
+        ("--port 80 --source 198.51.100.7 --json", [1]),
+        ("--since 2026-11-22T02:00:10+00:00", [1, 2, 3, 4, 5]),
+        ("--until 2026-11-22T02:00:30+00:00", [0, 1, 2]),
+        ("--since 50y --until 10s", [0, 1, 2, 3, 4, 5]),
+        ("-c 1 --port 80 --until 10s", [1]),
+    ],
+)
+def test_selection(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: str, expected: list[int]
+) -> None:
+    """Source, port and time select; -c counts what is printed, over all files."""
+    packets = [
+        syn("198.51.100.7", 22), syn("198.51.100.7", 80), syn("198.51.100.7", 443),
+        syn("198.51.100.8", 80), syn6("2001:db8::1", 80), syn6("2001:db8:1::1", 80),
+    ]  # fmt: skip
+    begin = 1_795_312_800  # 2026-11-22 02:00 UTC
+    records = [record(begin + 10 * number, packet) for number, packet in enumerate(packets)]
+    names = [savefile(tmp_path / "a", *records[:2]), savefile(tmp_path / "b", *records[2:])]
+    assert main(["print", "--json", *names]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert main(["print", "--json", *options.split(), *names]) == 0
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [rows.index(row) for row in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("-c 0", "'0' is no number from 1"),
+        ("--port ssh", "'ssh' is no number"),
+        ("--source here", "'here' does not appear to be an IPv4 or IPv6 network"),
+        ("--since noon", "'noon' is no time; times are 2026-11-22, '2026-11-22 01:48', 7d"),
+    ],
+)
+def test_wrong_selection(capsys: pytest.CaptureFixture[str], options: str, words: str) -> None:
+    """What selects nothing sensible is wrong usage, said in a line."""
+    assert main(["print", *options.split(), str(CAPTURE)]) == 2
+    assert (error := capsys.readouterr().err).startswith(f"fail2ban-pflog print: {words}")
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(not shutil.which("fail2ban-regex"), reason="needs fail2ban-regex")
+def test_fail2ban_regex_reads_what_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The way that the documents give for fail2ban-regex finds the dates and the failures."""
+    assert main(["print", str(CAPTURE)]) == 0
+    (tmp_path / "x").write_text(printed := capsys.readouterr().out)
+    config = str(ROOT / "config")
+    done = subprocess.run(
+        ["fail2ban-regex", "-c", config, tmp_path / "x", "pflog"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    count = len(printed.splitlines())
+    assert re.search(rf"Lines: {count} lines, \d+ ignored, [1-9]\d* matched", done.stdout)
 
 
 def test_stream_is_followed() -> None:

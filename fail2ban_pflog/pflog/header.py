@@ -7,7 +7,7 @@ rounded up to 4.  Four layouts exist; a longer header is read as far as it is kn
 
     length  written by
     45      OpenBSD 3.4-3.7, FreeBSD 5.3-6
-    61      FreeBSD 7-13.0, NetBSD, DragonFly, macOS, OpenBSD 3.8-4.8
+    61      FreeBSD 7-13.0, NetBSD, DragonFly, macOS, OpenBSD 3.8-4.8; ours of Linux (nflog)
     69      FreeBSD 13.1 and newer, pfSense, OPNsense
     100     OpenBSD 4.9 and newer
 
@@ -39,7 +39,7 @@ NONE = 0xFFFF_FFFF
 """rule: the default rule; subrule: none."""
 
 AF_INET = 2
-AF_INET6 = frozenset({24, 28, 30})  # OpenBSD and NetBSD; FreeBSD and DragonFly; Darwin
+AF_INET6 = frozenset({10, 24, 28, 30})  # Linux; OpenBSD, NetBSD; FreeBSD, DragonFly; Darwin
 
 KINDS = (
     "match",

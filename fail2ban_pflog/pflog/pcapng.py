@@ -15,6 +15,7 @@ import struct
 from typing import NamedTuple, Optional, Union
 
 from ..errors import PflogError
+from . import nflog
 from .savefile import DLT_PFLOG, MAX_CAPLEN, Decoder, Record, check_link_type
 
 __all__ = ["MAGIC", "PcapngDecoder", "decoder_of"]
@@ -81,7 +82,10 @@ class PcapngDecoder:
                 if kind == _INTERFACE:
                     interface = self._interface(buffer[at + 8 : at + length - 4])
                     self._interfaces.append(interface)
-                    self._has_pflog = self._has_pflog or interface.linktype == DLT_PFLOG
+                    self._has_pflog = self._has_pflog or interface.linktype in (
+                        DLT_PFLOG,
+                        nflog.DLT_NFLOG,
+                    )
                 elif kind in (_PACKET, _OLD_PACKET, _SIMPLE_PACKET):
                     found = self._packet(kind, buffer[at + 8 : at + length - 4])
                     if found is not None:
@@ -143,7 +147,11 @@ class PcapngDecoder:
             raise PflogError("pcapng", 0, len(body), f"packet of an unknown interface {number}")
         self._need(body, 20 + caplen)
         interface = self._interfaces[number]
-        if interface.linktype != DLT_PFLOG:
+        frame = body[20 : 20 + caplen]
+        if interface.linktype == nflog.DLT_NFLOG:
+            [(_, _, frame)] = nflog.records([(0, 0, frame)], self.byteorder)
+            length += len(frame) - caplen
+        elif interface.linktype != DLT_PFLOG:
             if not self._has_pflog:
                 check_link_type(interface.linktype)
             return None
@@ -152,7 +160,7 @@ class PcapngDecoder:
         if not 0 <= seconds < MAX_SECONDS:
             raise PflogError("pcapng", 0, len(body), f"a packet's time is {seconds} s")
         micros = fraction * 1_000_000 // interface.units
-        return (seconds, micros, body[20 : 20 + caplen]), length
+        return (seconds, micros, frame), length
 
     @staticmethod
     def _need(body: bytes, size: int) -> None:

@@ -16,6 +16,7 @@ import re
 import struct
 from typing import Optional
 
+from .nflog import DLT_NFLOG
 from .savefile import MAX_CAPLEN, RECORD_HEADER_SIZE, FileHeader
 
 __all__ = ["can_be_forged", "find_record"]
@@ -29,6 +30,11 @@ IP_HEADER = 20
 _SHORTEST_FRAME = 48  # the oldest pflog header, padded
 _LENGTHS = rb"\x2d\x3d-\x40\x45\x64"  # of the pflog headers that systems write
 _FAMILIES = b"\x02\x18\x1c\x1e"  # AF_INET and the three systems' AF_INET6
+# Family, version 0, group, and the packet header's length and type in both byte orders.
+_NFLOG_START = re.compile(
+    rb"(?=[\x02\x05\x07\x0a]\x00..(?:\x08\x00\x01\x00|\x00\x08\x00\x01))", re.DOTALL
+)
+_NFLOG_SHORTEST = 36  # with a payload of an IP header
 
 
 def can_be_forged(snaplen: int, header_length: int) -> bool:
@@ -47,12 +53,12 @@ def find_record(
 
     header_length: byte 0 of the file's other frames, where one is known.
     """
-    lengths = (
-        b"\x2d\x3d-\x40\x45\x64" if header_length is None else re.escape(bytes((header_length,)))
-    )
+    lengths = _LENGTHS if header_length is None else re.escape(bytes((header_length,)))
     frame_start = re.compile(
         b"(?=[" + lengths + b"][" + _FAMILIES + rb"][\x00-\x1f][\x00-\x1f][!-~])", re.DOTALL
     )
+    if file_header.linktype == DLT_NFLOG:
+        frame_start = _NFLOG_START
     for match in frame_start.finditer(buffer, start + RECORD_HEADER_SIZE):
         at = match.start() - RECORD_HEADER_SIZE
         if _chains(file_header, buffer, at):
@@ -63,15 +69,18 @@ def find_record(
 def _chains(file_header: FileHeader, buffer: bytes, at: int) -> bool:
     units = 1_000_000_000 if file_header.nanoseconds else 1_000_000
     most = min(MAX_CAPLEN, file_header.snaplen) or MAX_CAPLEN
+    shortest, second = _SHORTEST_FRAME, _FAMILIES
+    if file_header.linktype == DLT_NFLOG:
+        shortest, second = _NFLOG_SHORTEST, b"\0"
     read = struct.Struct(file_header.byteorder + "IIII").unpack_from
     for _ in range(CHAIN):
         body = at + RECORD_HEADER_SIZE
         if body + 2 > len(buffer):
             return True
         _, fraction, caplen, length = read(buffer, at)
-        if fraction >= units or not _SHORTEST_FRAME <= caplen <= most or length < caplen:
+        if fraction >= units or not shortest <= caplen <= most or length < caplen:
             return False
-        if buffer[body + 1] not in _FAMILIES:
+        if buffer[body + 1] not in second:
             return False
         at = body + caplen
     return True

@@ -17,6 +17,7 @@ import struct
 from typing import NamedTuple, Optional
 
 from ..errors import PflogError
+from . import nflog
 
 __all__ = [
     "DLT_OLD_PFLOG",
@@ -136,7 +137,7 @@ class FileHeader(NamedTuple):
             if caplen > most or fraction >= units or not length:
                 damage = self._damage(seconds, fraction, caplen, length, size - start)
                 if damage:
-                    return Batch(records, lengths, start, damage)
+                    return self._batch(records, lengths, start, damage)
             end = body + caplen
             if end > size:
                 break
@@ -144,7 +145,18 @@ class FileHeader(NamedTuple):
             append_length(length)
             start = end
             body = start + RECORD_HEADER_SIZE
-        return Batch(records, lengths, start, None)
+        return self._batch(records, lengths, start, None)
+
+    def _batch(
+        self, records: list[Record], lengths: list[int], end: int, damage: Optional[PflogError]
+    ) -> Batch:
+        if self.linktype == nflog.DLT_NFLOG:
+            raw, records = records, nflog.records(records, self.byteorder)
+            lengths = [
+                length + len(after[2]) - len(before[2])
+                for length, before, after in zip(lengths, raw, records)
+            ]
+        return Batch(records, lengths, end, damage)
 
     def _damage(
         self, seconds: int, fraction: int, caplen: int, length: int, available: int
@@ -165,12 +177,14 @@ def check_link_type(linktype: int) -> None:
 
     Raises PflogError (layer ``savefile``) that names the link type and what to do.
     """
-    if linktype == DLT_PFLOG:
+    if linktype in (DLT_PFLOG, nflog.DLT_NFLOG):
         return
     if linktype == DLT_OLD_PFLOG:
         hint = "OpenBSD 3.3 and older wrote that; it cannot be read"
     else:
-        hint = "record the packet filter's own log interface (pflog0), not a network interface"
+        hint = (
+            "record the packet filter's own log (pflog0, on Linux nflog:5), not a network interface"
+        )
     raise PflogError(
         "savefile", 0, 0, f"link type {linktype} instead of {DLT_PFLOG} (pflog): {hint}"
     )

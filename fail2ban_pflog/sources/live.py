@@ -17,7 +17,7 @@ from typing import Any, Callable, Optional
 
 from ..errors import PflogError
 from ..pflog.savefile import DLT_PFLOG, Record
-from . import NOTICE, Tell, bpf
+from . import NOTICE, Tell, bpf, nflog
 
 __all__ = ["LINK_TYPE", "LiveSource"]
 
@@ -61,7 +61,8 @@ class LiveSource:
 
     interface: its name, pflog0 as a rule.
     tell: called once for each thing that an administrator should know.
-    expression: the administrator's filter; a wrong one is told and nothing is read.
+    expression: the administrator's filter; a wrong one is told and nothing is read.  Of an NFLOG
+        group it is applied to the frames here, for libpcap compiles none.
     kernel_filters: what can be left in the kernel besides, the best first: libpcap takes the
         first that it understands, and none where it does not know pf.
     snaplen, buffer_size: bytes.
@@ -89,6 +90,12 @@ class LiveSource:
         self.dropped = 0
         self.filter_expression = ""
         self.byteorder = "<" if sys.byteorder == "little" else ">"
+        self._nflog: Optional[nflog.Group] = None
+        self._matches: Optional[Callable[[bytes], bool]] = None
+        self._link_type = LINK_TYPE
+        if nflog.group(interface) is not None:
+            self._nflog = nflog.Group(interface, self.byteorder)
+            self._link_type, kernel_filters = nflog.DLT_NFLOG, ()
         self._tell = tell
         self._expression = expression
         self._kernel_filters = kernel_filters
@@ -116,7 +123,7 @@ class LiveSource:
 
     def select_by(self, kernel_filters: Sequence[str]) -> None:
         """Leave something else in the kernel from now on."""
-        if kernel_filters == self._kernel_filters:
+        if kernel_filters == self._kernel_filters or self._nflog is not None:
             return
         self._kernel_filters = kernel_filters
         if self._handle is not None:
@@ -141,7 +148,12 @@ class LiveSource:
             return []
         handle = self._handle
         try:
-            records = _take(handle)
+            if self._nflog is None:
+                records = _take(handle)
+            else:
+                records = self._nflog.take(handle, BATCH, self._snaplen, _take)
+                if self._matches is not None:
+                    records = [record for record in records if self._matches(record[2])]
             if self._clock() >= self._next_stats:
                 self._next_stats = self._clock() + STATS_EVERY
                 self._count_drops(handle)
@@ -158,7 +170,7 @@ class LiveSource:
         try:
             pcapy = bpf.pcapy()
             handle = pcapy.create(self.interface)
-            handle.set_snaplen(self._snaplen)
+            handle.set_snaplen(self._snaplen if self._nflog is None else nflog.SNAPLEN)
             handle.set_promisc(0)
             handle.set_timeout(DELIVERY_MS)
             handle.set_buffer_size(self.buffer_size)
@@ -185,22 +197,31 @@ class LiveSource:
         status = handle.activate()
         if status < 0:  # pcapy keeps libpcap's message to itself
             why = _ACTIVATE.get(status, f"libpcap's error {status}")
+            if self._nflog is not None:
+                why = self._nflog.refusal
             raise PflogError("pcap", 0, 0, f"waiting for {self.interface}: {why}")
 
     def _check_link_type(self, handle: Any) -> None:
         found = handle.datalink()
-        if found != LINK_TYPE:
+        if found != self._link_type:
             raise PflogError(
                 "pcap",
                 0,
                 0,
-                f"idle because {self.interface} has link type {found} instead of {LINK_TYPE}: "
-                "it is no log interface of pf (pflog0, or what `ifconfig` shows as pflogN)",
+                f"idle because {self.interface} has link type {found} instead of "
+                f"{self._link_type}: it is no log interface of a packet filter (pflog0, or what "
+                "`ifconfig` shows as pflogN; on Linux nflog:5)",
             )
 
     def _set_filter(self, handle: Any, failure: type[Exception]) -> None:
+        if self._nflog is not None:
+            try:
+                self._matches = bpf.frame_filter(self._expression) if self._expression else None
+            except PflogError as error:
+                raise PflogError("bpf", 0, 0, f"idle because of the {error.reason}") from None
+            return
         # Only pf's own frames know pf's own words.
-        kernel_filters = self._kernel_filters if LINK_TYPE == DLT_PFLOG else ()
+        kernel_filters = self._kernel_filters if self._link_type == DLT_PFLOG else ()
         refused = ""
         for kernel_filter in (*kernel_filters, ""):
             own = self._expression

@@ -12,6 +12,7 @@ from typing import NamedTuple, Optional
 from ..errors import PflogError
 from ..pflog.resync import find_record
 from ..pflog.savefile import FILE_HEADER_SIZE, FileHeader, check_link_type
+from . import nflog
 
 __all__ = ["Look", "is_interface", "look"]
 
@@ -36,6 +37,8 @@ class Look(NamedTuple):
 
 def is_interface(name: str) -> bool:
     """Whether this host has an interface of that name."""
+    if nflog.group(name) is not None:
+        return True
     try:
         socket.if_nametoindex(name)
     except OSError:

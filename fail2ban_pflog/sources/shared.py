@@ -27,7 +27,7 @@ from typing import Any, Callable, Optional, Protocol, TypeVar
 
 from ..pflog.packet import NATIVE
 from ..pflog.savefile import Record
-from . import Tell
+from . import Tell, bpf, nflog
 from .live import LiveSource
 
 __all__ = ["Chunk", "Common", "Listener", "bell", "closed", "opened"]
@@ -306,7 +306,10 @@ class Listener:
         self._bell, self._button = socket.socketpair()
         for end in (self._bell, self._button):
             end.setblocking(False)
-        self._key = interface, expression
+        # One program alone may listen to an NFLOG group, and libpcap filters none.
+        is_group = nflog.group(interface) is not None
+        self._matches = bpf.frame_filter(expression) if is_group and expression else None
+        self._key = interface, "" if is_group else expression
         with _INTERFACES_LOCK:
             shared = _INTERFACES.get(self._key)
             if shared is None:
@@ -323,7 +326,13 @@ class Listener:
     def read(self) -> Chunk:
         """The next packets; an empty chunk where there are none by now."""
         with self._shared.lock:
-            return self._shared.read(self)
+            chunk = self._shared.read(self)
+            while chunk and self._matches is not None:
+                found = Chunk(record for record in chunk if self._matches(record[2]))
+                if found:
+                    return found
+                chunk = self._shared.read(self)
+            return chunk
 
     def lose(self, packets: int) -> None:
         """Note that packets were dropped for want of room."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple, Optional
 
 from .address import address
+from .extensions import FRAGMENT, size_of
 from .packet import BROKEN, FIRST, ICMP, ICMP6, LATER, NONE, TCP, UDP, Packet
 
 __all__ = ["PROTOCOLS", "TCP_FLAGS", "Fields", "Measures", "fields", "measures"]
@@ -29,8 +30,6 @@ PROTOCOLS = {
     240: "pfsync",
 }
 """Names of protocols; the others have their number as text."""
-
-FRAGMENT_HEADER = 44
 
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 """From the lowest bit on."""
@@ -146,10 +145,11 @@ def _offset(packet: Packet, frame: bytes) -> Optional[int]:
     at = packet.head.start
     if packet.head.version == 4:
         return ((frame[at + 6] << 8 | frame[at + 7]) & 0x1FFF) * 8
+    if not packet.traits & LATER:
+        return 0
     offset, following, at = 0, frame[at + 6], at + 40
-    while packet.traits & LATER and not offset:  # the decoder came to a fragment header with one
-        size = (frame[at + 1] + 1) * 8
-        if following == FRAGMENT_HEADER:
-            offset, size = frame[at + 2] << 8 | frame[at + 3] & 0xF8, 8
-        following, at = frame[at], at + size
+    while not offset:  # the decoder came to a fragment header that has one
+        if following == FRAGMENT:
+            offset = (frame[at + 2] << 8 | frame[at + 3]) & 0xFFF8
+        following, at = frame[at], at + size_of(following, frame, at)
     return offset

@@ -17,6 +17,7 @@ import struct
 import sys
 from typing import NamedTuple
 
+from .extensions import EXTENSIONS, FRAGMENT, size_of
 from .header import AF_INET, AF_INET6, Header
 
 __all__ = [
@@ -134,13 +135,9 @@ _IP4 = struct.Struct("!BxHxxHBBxx4s4sHH")
 _IP6 = struct.Struct("!BxxxHBB16s16sHH")
 _IP4_SIZE, _IP6_SIZE = 20, 40
 _PLAIN4, _IP6_VERSION = 0x45, 6  # version 4, five words long
-_FRAGMENT, _OFFSET = 0x3FFF, 0x1FFF
+_FRAGMENTED, _OFFSET = 0x3FFF, 0x1FFF
 _TCP_SIZE, _UDP_SIZE, _SCTP_SIZE, _ICMP_SIZE = 20, 8, 12, 8
 _WITH_PORTS = frozenset({TCP, UDP, SCTP})
-
-_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION_OPTIONS = 0, 43, 44, 60
-_EXTENSIONS = frozenset({_HOP_BY_HOP, _ROUTING, _FRAGMENT_HEADER, _DESTINATION_OPTIONS})
-_KNOWN_ROUTING = frozenset({0, 2, 4})
 
 
 class Decoder:
@@ -171,7 +168,7 @@ class Decoder:
             first, total, fragment, ttl, protocol, source, destination, sport, dport = (
                 _IP4.unpack_from(frame, at)
             )
-            if first != _PLAIN4 or fragment & _FRAGMENT:
+            if first != _PLAIN4 or fragment & _FRAGMENTED:
                 return _ip4(frame, head)
             start = at + _IP4_SIZE
             length = total - _IP4_SIZE
@@ -242,7 +239,7 @@ def _ip4(frame: bytes, head: Head) -> Packet:
     traits = (CHAINED if header > _IP4_SIZE else 0) | (0 if told else UNTOLD)
     if fragment & _OFFSET:
         traits |= LATER
-    elif fragment & _FRAGMENT:
+    elif fragment & _FRAGMENTED:
         traits |= FIRST
     addresses = frame[at + 12 : at + 16], frame[at + 16 : at + 20]
     end = min(size, at + total)
@@ -268,19 +265,17 @@ def _walk(frame: bytes, protocol: int, at: int, end: int) -> tuple[int, int, int
     The start is 0 where there is no such place: a later fragment, or cut off.
     """
     traits = 0
-    while protocol in _EXTENSIONS:
+    while protocol in EXTENSIONS:
         traits |= CHAINED
         if at + 8 > end:
             return protocol, 0, traits | CUT
-        size = 8
-        if protocol == _FRAGMENT_HEADER:
+        if protocol == FRAGMENT:
             if frame[at + 2] or frame[at + 3] & 0xF8:
                 return frame[at], 0, traits | LATER
             traits |= FIRST
-        elif protocol == _ROUTING and (frame[at + 2] not in _KNOWN_ROUTING or frame[at + 1] & 1):
+        size = size_of(protocol, frame, at)
+        if not size:
             return protocol, 0, traits
-        else:
-            size = (frame[at + 1] + 1) * 8
         protocol = frame[at]
         at += size
     return (protocol, at, traits) if at <= end else (protocol, 0, traits | CUT)

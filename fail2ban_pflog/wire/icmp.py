@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""ICMP: what it says, and of the packet it quotes the addresses, protocol and port."""
+"""ICMP: type and code; of a quoted packet the addresses, protocol and port."""
 
 from __future__ import annotations
 
 from .view import Endpoints, Text, View
 
-__all__ = ["icmp"]
+__all__ = ["QUOTED_PORTS", "icmp"]
 
 _QUOTED = 8  # offset of the quoted IP header
-_MAX_TEXT = 163  # tcpdump's buffer; only a router advertisement can be longer
+
+QUOTED_PORTS = {6: "tcp port", 17: "udp port"}
+"""Protocol of a quoted packet -> name of its destination port."""
 
 _TYPES = {
     4: "source quench",
+    9: "router advertisement",
     10: "router solicitation",
+    14: "time stamp reply",
     15: "information request",
     16: "information reply",
     17: "address mask request",
+    18: "address mask",
 }
 _UNREACHABLE = {
     0: "net {} unreachable",
@@ -39,11 +44,10 @@ _REDIRECTS = {
     3: "redirect-tos {} to host {}",
 }
 _TIME_EXCEEDED = {0: "time exceeded in-transit", 1: "ip reassembly time exceeded"}
-_PORTS = {6: "tcp port", 17: "udp port"}
 
 
 def icmp(view: View, at: int, length: int, _: Endpoints) -> Text:
-    """Print a message of ``length`` bytes, as the IP header tells it, from ``at``."""
+    """Print a message of ``length`` bytes from ``at``."""
     view.layer = "icmp"
     kind, code = view.u8(at), view.u8(at + 1)
     printer = _PRINTERS.get(kind)
@@ -58,42 +62,23 @@ def _echo(view: View, at: int, _: int) -> str:
 
 def _unreachable(view: View, at: int, code: int) -> str:
     quoted = at + _QUOTED
+    destination = view.ip4(quoted + 16)
     if code == 2:
-        return f"{view.ip4(quoted + 16)} protocol {view.u8(quoted + 9)} unreachable"
+        return f"{destination} protocol {view.u8(quoted + 9)} unreachable"
     if code == 3:
         protocol = view.u8(quoted + 9)
         port = view.u16(quoted + (view.u8(quoted) & 0xF) * 4 + 2)
-        name = _PORTS.get(protocol, f"protocol {protocol} port")
-        return f"{view.ip4(quoted + 16)} {name} {port} unreachable"
+        name = QUOTED_PORTS.get(protocol, f"protocol {protocol} port")
+        return f"{destination} {name} {port} unreachable"
     if code == 4:
         mtu = view.u16(at + 6)
-        return f"{view.ip4(quoted + 16)} unreachable - need to frag" + (
-            f" (mtu {mtu})" if mtu else ""
-        )
-    return _UNREACHABLE.get(code, f"{{}} unreachable - #{code}").format(view.ip4(quoted + 16))
+        return f"{destination} unreachable - need to frag" + (f" (mtu {mtu})" if mtu else "")
+    return _UNREACHABLE.get(code, f"{{}} unreachable - #{code}").format(destination)
 
 
 def _redirect(view: View, at: int, code: int) -> str:
     text = _REDIRECTS.get(code, f"redirect-#{code} {{}} to {{}}")
     return text.format(view.ip4(at + _QUOTED + 16), view.ip4(at + 4))
-
-
-def _router_advertisement(view: View, at: int, _: int) -> str:
-    view.need(at + 4, 4)
-    count, size, lifetime = view.u8(at + 4), view.u8(at + 5), view.u16(at + 6)
-    if lifetime < 60:
-        lasts = f"{lifetime}"
-    elif lifetime < 3600:
-        lasts = f"{lifetime // 60}:{lifetime % 60:02}"
-    else:
-        lasts = f"{lifetime // 3600}:{lifetime % 3600 // 60:02}:{lifetime % 60:02}"
-    text = f"router advertisement lifetime {lasts} {count}:"
-    if size != 2:
-        return f"{text} [size {size}]"
-    for router in range(at + 8, at + 8 + 8 * count, 8):
-        view.need(router, 8)
-        text += f" {{{view.ip4(router)} {view.u32(router + 4)}}}"
-    return text[:_MAX_TEXT]
 
 
 def _time_exceeded(view: View, at: int, code: int) -> str:
@@ -102,32 +87,15 @@ def _time_exceeded(view: View, at: int, code: int) -> str:
 
 
 def _parameter_problem(view: View, at: int, code: int) -> str:
-    if code:
-        return f"parameter problem - code {code}"
-    return f"parameter problem - octet {view.u8(at + 4)}"
-
-
-def _address_mask(view: View, at: int, _: int) -> str:
-    return f"address mask is 0x{view.u32(at + 8):08x}"
+    return (
+        f"parameter problem - code {code}"
+        if code
+        else f"parameter problem - octet {view.u8(at + 4)}"
+    )
 
 
 def _time_stamp(view: View, at: int, _: int) -> str:
     return f"time stamp query id {view.u16(at + 4)} seq {view.u16(at + 6)}"
-
-
-def _time_stamp_reply(view: View, at: int, _: int) -> str:
-    view.need(at + 16, 4)
-    origin, received, sent = (_clock(view.u32(at + offset)) for offset in (8, 12, 16))
-    return (
-        f"time stamp reply id {view.u16(at + 4)} seq {view.u16(at + 6)}: "
-        f"org {origin}, recv {received}, xmit {sent}"
-    )
-
-
-def _clock(milliseconds: int) -> str:
-    seconds = milliseconds // 1000
-    minutes = seconds // 60
-    return f"{minutes // 60:02}:{minutes % 60:02}:{seconds % 60:02}.{milliseconds % 1000:03}"
 
 
 _PRINTERS = {
@@ -135,10 +103,7 @@ _PRINTERS = {
     3: _unreachable,
     5: _redirect,
     8: _echo,
-    9: _router_advertisement,
     11: _time_exceeded,
     12: _parameter_problem,
     13: _time_stamp,
-    14: _time_stamp_reply,
-    18: _address_mask,
 }

@@ -102,8 +102,7 @@ def tcp(view: View, at: int, length: int, ip: Endpoints, conversations: Conversa
     yield _numbers(view, at, length, numbers)
     if header > HEADER_SIZE:
         yield ", options ["
-        base = numbers.sack_base
-        if not (yield from options(view, at + HEADER_SIZE, at + header, flags, base, length)):
+        if not (yield from options(view, at + HEADER_SIZE, at + header, numbers.sack_base)):
             return
         yield "]"
     yield f", length {length}"

@@ -90,14 +90,8 @@ def tcp_options() -> Iterator[bytes]:
     for kind in range(256):
         for size in (0, 1, 2, 4, 8, 10, 16, 18, 24, 38) if kind in KNOWN_OPTIONS else (0, 3):
             yield option(kind, filler[:size])
-    for subtype in range(16):
-        for size in range(1, 38):
-            yield option(30, bytes((subtype << 4 | 1, 0x1F))[:size] + filler[: max(size - 2, 0)])
-    for version in range(3):
-        yield option(30, bytes((version, 0x81)) + filler[:8])
-    for flags in range(32):
-        yield option(30, bytes((0x20, flags)) + filler[:16])
-        yield option(30, bytes((0x20, flags)) + filler[:26])
+    yield option(30, b"\x00\x81" + filler[:8])
+    yield b"\x02\x04\x05\xb4" + option(30, b"\x10\x02" + filler[:8]) + b"\x01\x01"
     yield b"\x02\x04\x05\xb4\x04\x02\x08\x0a" + filler[:8] + b"\x01\x03\x03\x07"
     yield b"\x02\x04\x05\xb4\x01\x03\x03\x08\x01\x01\x04\x02"
     yield b"\x01\x01\x08\x0a" + filler[:8]
@@ -172,7 +166,7 @@ def quoted6(following: int = 17, extension: bytes = b"") -> bytes:
 
 
 def icmp6_messages() -> Iterator[bytes]:
-    """ICMPv6: every type, codes, MLD of all versions, node information, renumbering."""
+    """ICMPv6: every type, codes, MLD of all versions, node information."""
     chains = (
         quoted6(),
         quoted6(6),
@@ -194,10 +188,6 @@ def icmp6_messages() -> Iterator[bytes]:
             yield (
                 struct.pack("!BBHHH", kind, 0, 0, 0x8001, 1) + SOURCE6 + b"\x0f\xff\x00\x02"
             ).ljust(size, b"\0")[:size]
-    for match in (b"\x01\x03\x07\x40", b"\x09\x07\x07\x40", b"\x02\x08\x07\x40"):
-        renumbering = b"\x8a\x00\x00\x00\x00\x00\x00\x05\x01\x80\x00\x00\x00\x00\x00\x00"
-        use = b"\x40\x20\xc0\xc0" + bytes(8) + b"\x80\x00\x00\x00" + TARGET6
-        yield renumbering + match + bytes(4) + SOURCE6 + use
 
 
 def other_payloads() -> Iterator[tuple[int, bytes]]:

@@ -250,12 +250,27 @@ def _application_tcp(mine: str, other: str) -> bool:
 
 def _inside(mine: str, other: str) -> bool:
     """Another protocol's inside: we end with its own header's words."""
+    if "proto unknown (0x" in mine:  # GRE's: we name few
+        other = re.sub(r"proto [^(]+ (?=\(0x)", "proto unknown ", other, count=1)
     return other.startswith(mine) and bool(re.search(r" GREv\d| igmp |: sctp", mine))
+
+
+_LIES = r"HBH .*(\(invalid\)|invalid len \d+|\[\|hbhopt\]|truncated-ip6 )|(HBH|DSTOPT) +\[\|ip6\]"
+
+
+def _hop_by_hop(mine: str, other: str) -> bool:
+    """Hop-by-hop options that lie, and jumbograms: we do not look at them."""
+    found = re.search(r"HBH | \[\|(hbh|dstopt)\]$", mine)
+    if not found or not re.search(_LIES, other):
+        return False
+    return other.startswith(mine[: found.start()])
 
 
 def _generic(mine: str, other: str) -> bool:
     """A protocol that tcpdump decodes and we do not."""
     found = re.search(r" ip-proto-(\d+) \d+$", mine)
+    if mine.endswith((": igmp-30", ": igmp-31")):  # traces
+        return other.startswith(mine[: -len("igmp-30")])
     if not found:
         return False
     protocol = int(found.group(1))
@@ -268,10 +283,20 @@ GENERIC = frozenset({4, 8, 9, 33, 41, 46, 55, 62, 88, 103, 113, 135, 143})
 """IP protocols that have the generic form here and a printer in tcpdump."""
 
 
-def _node_information(mine: str, other: str) -> bool:
-    """ICMPv6 node information: names that the sender chose."""
-    found = re.search(r"ICMP6, (node information|who-are-you) \w+(?=, length \d+$)", mine)
-    return bool(found) and other.startswith(mine[: found.end()])  # type: ignore[union-attr]
+def _generic_icmp(mine: str, other: str) -> bool:
+    """ICMP messages of which we print the type and the length, and tcpdump more."""
+    more = r"(?:, unknown unreach code \(\d+\)|, unreachable port)?"
+    found = re.search(rf": ICMP(6,)? [A-Za-z0-9 #()-]+{more}(?=, length \d+$)", mine)
+    if not found:
+        return False
+    cut = other.startswith(mine[: found.start()]) and other.endswith("[|icmp]")
+    return cut or other.startswith(mine[: found.end()])
+
+
+def _generic_option(mine: str, other: str) -> bool:
+    """TCP options that we print as bytes, and tcpdump decodes."""
+    found = re.search(r", options \[(.*,)?(md5|scps|uto|tcp-ao|mptcp|exp)(?= 0x|,|\])", mine)
+    return bool(found) and other.startswith(mine[: found.start(2)])  # type: ignore[union-attr]
 
 
 def _long(mine: str, other: str) -> bool:
@@ -361,8 +386,10 @@ INTENDED: dict[str, Callable[[str, str], bool]] = {
     "UDP application data": _application_udp,
     "TCP application data": _application_tcp,
     "inside of another protocol": _inside,
+    "hop-by-hop options and jumbograms": _hop_by_hop,
     "generic form": _generic,
-    "node information": _node_information,
+    "generic ICMP": _generic_icmp,
+    "generic TCP option": _generic_option,
     "cut at MAX_LINE": _long,
     "header: numbers and fields that tcpdump does not know": _header_words,
     "words of tcpdump before 4.99.6": _older,

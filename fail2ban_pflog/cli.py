@@ -28,7 +28,7 @@ __all__ = ["Parser", "main", "parser"]
 
 _COMMANDS = (
     "commands.setup.command", "commands.check.command", "commands.print", "backtest.command",
-    "commands.export.command",
+    "commands.export.command", "commands.check.blocks",
 )  # fmt: skip
 """The modules of the sub-commands, in the order in which the help lists them."""
 

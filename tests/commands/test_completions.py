@@ -23,12 +23,12 @@ STALE = "run `make completions`"
 
 
 def walk(command: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
-    """A parser and those of its sub-commands."""
+    """A parser and those of its sub-commands; one without help is for programs alone."""
     yield command
     for action in command._actions:
         if isinstance(action, argparse._SubParsersAction):
-            for each in action.choices.values():
-                yield from walk(each)
+            for each in action._choices_actions:
+                yield from walk(action.choices[each.dest])
 
 
 def offered(program: str) -> dict[str, set[str]]:

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Nothing says that a ban blocks where the packet of a banned source gets through.
+
+Each row is a pf.conf and what happened to it.  The stand-in for pf evaluates packets by itself;
+``blocks``, which ``check`` and the action ask, sees only what its pfctl prints.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from fail2ban_pflog.cli import main
+from fail2ban_pflog.commands.check.blocks import LoadedRules, blocks
+from fail2ban_pflog.commands.check.result import Mark, Result
+from tests.support.pf import Host, Packet, Pf
+
+BANNED = ("198.51.100.7", "2001:db8::7")
+ANCHORED = "table <f2b-pflog> persist counters\nblock drop in quick from <f2b-pflog> to any"
+BLOCK = "block drop in quick from <f2b-pflog> to any"
+PASS = "pass out all\npass in proto tcp to port ssh"
+USUAL = frozenset({"vtnet0", "egress"})
+
+PROTOCOLS = [
+    ("tcp", 22),
+    ("tcp", 80),
+    ("tcp", 8080),
+    ("udp", 53),
+    ("udp", 514),
+    ("icmp", 0),
+    ("gre", 0),
+]
+PACKETS = [
+    Packet(source, port, proto, interface, "2001:db8::1" if ":" in source else "192.0.2.7", sport)
+    for source in BANNED
+    for proto, port in PROTOCOLS
+    for interface in ("vtnet0", "vtnet1")
+    for sport in (53, 40000)
+]
+
+
+def around(lines: str) -> str:
+    """Return a pf.conf with lines where the anchor, or the rule with the table, is to be."""
+    last = "pass out all\npass in on vtnet0 proto tcp to port { ssh, http }"
+    return f"block drop in log all\n{lines}\n{last}"
+
+
+def loaded(conf: str, dialect: str = "freebsd", anchored: str = ANCHORED) -> Pf:
+    """Make a pf with a jail's anchor, or with its table in the main ruleset; two are banned."""
+    pf = Pf(dialect, conf)
+    if anchored:
+        pf.load("f2b/pflog", anchored)
+    pf.pfctl("-a", "f2b/pflog" if anchored else "", "-t", "f2b-pflog", "-T", "add", *BANNED)
+    return pf
+
+
+def say(pf: Pf, anchor: str = "f2b/pflog") -> Result:
+    """Return what is said of the jail's bans."""
+    rules = LoadedRules(pf, pf.dialect != "openbsd")
+    return blocks(rules, "pflog", "f2b-pflog", anchor, USUAL)
+
+
+def leaks(pf: Pf) -> list[str]:
+    """Return the rules that let a packet of a banned source in."""
+    return sorted({each.rule for each in map(pf.decide, PACKETS) if each.passes})
+
+
+class Row(NamedTuple):
+    """One pf.conf: what is said of it, with a word; table: bans are in the main ruleset."""
+
+    mark: Mark
+    word: str
+    conf: str
+    table: bool = False
+
+
+OK, NOTE, WRONG, UNSEEN = Mark.OK, Mark.NOTE, Mark.WRONG, Mark.UNSEEN
+ROWS = {
+    # The anchor's own line.
+    "anchor": Row(OK, "blocks what comes", around('anchor "f2b/*"')),
+    "anchor in": Row(OK, "blocks what comes", around('anchor "f2b/*" in')),
+    "anchor quick": Row(OK, "blocks what comes", around('anchor "f2b/*" quick')),
+    "absolute anchor": Row(OK, "blocks what comes", around('anchor "/f2b/*"')),
+    "anchor of the jail": Row(OK, "blocks what comes", around('anchor "f2b/pflog"')),
+    "anchor named inline": Row(OK, "blocks what comes", around('anchor "f2b" {\nanchor "*"\n}')),
+    "absolute anchor in an inline one": Row(
+        OK, "blocks what comes", around('anchor in {\nanchor "/f2b/*"\n}')
+    ),
+    "anchor behind rules that are not quick": Row(
+        OK, "blocks what comes", f'block log all\n{PASS}\nanchor "f2b/*"'
+    ),
+    "no anchor": Row(WRONG, 'lack `anchor "f2b/*"`', around("")),
+    "anchor without its children": Row(WRONG, "lack", around('anchor "f2b" all')),
+    "anchor of another jail": Row(WRONG, "lack", around('anchor "f2b/sshd"')),
+    "anchor with a similar name": Row(WRONG, "lack", around('anchor "f2b2/*"')),
+    "anchor literally *": Row(WRONG, "lack", around('anchor "*"')),
+    "anchor out": Row(WRONG, "lack", around('anchor "f2b/*" out')),
+    "anchor on lo0": Row(WRONG, "lack", around('anchor "f2b/*" on lo0')),
+    "anchor for one port": Row(
+        WRONG,
+        "does not take all",
+        around('anchor "f2b/*" in proto tcp from any to any port ssh'),
+    ),
+    "anchor for tcp": Row(
+        WRONG, "does not take all", around('anchor "f2b/*" proto tcp') + "\npass in proto udp"
+    ),
+    "anchor for IPv4": Row(WRONG, "gets in", around('anchor "f2b/*" inet')),
+    "anchor on the interface outside": Row(
+        NOTE, "on vtnet0 alone", around('anchor "f2b/*" on vtnet0') + "\npass in on vtnet1"
+    ),
+    "anchor on egress": Row(
+        NOTE, "on vtnet0 alone", around('anchor "f2b/*" on egress') + "\npass in on vtnet1"
+    ),
+    "anchor on another interface": Row(WRONG, "gets in", around('anchor "f2b/*" on vtnet1')),
+    "anchor for tagged packets": Row(
+        WRONG, "does not take all", around('anchor "f2b/*" in tagged LAN')
+    ),
+    "anchor in an inline one, by its relative name": Row(
+        UNSEEN, "cannot tell", around('anchor in {\nanchor "f2b/*"\n}')
+    ),
+    "anchor in an inline one for a port": Row(
+        WRONG,
+        "does not take all",
+        around('anchor in proto tcp to port 22 {\nanchor "/f2b/*"\n}'),
+    ),
+    # What stands before it.
+    "quick pass before": Row(
+        WRONG, "port = ", around('pass in quick proto tcp to port http\nanchor "f2b/*"')
+    ),
+    "quick pass of all before": Row(
+        WRONG, "pass quick all", around('pass quick all\nanchor "f2b/*"')
+    ),
+    "quick pass without direction": Row(
+        WRONG, "pass quick", around('pass quick proto udp to port 53\nanchor "f2b/*"')
+    ),
+    "quick pass from all but friends": Row(
+        WRONG,
+        "! 203.0.113.0/24",
+        around('pass in quick from ! 203.0.113.0/24\nanchor "f2b/*"'),
+    ),
+    "quick pass from half of the world": Row(
+        WRONG, "128.0.0.0/1", around('pass in quick from 128.0.0.0/1\nanchor "f2b/*"')
+    ),
+    "quick pass of answers": Row(
+        WRONG,
+        "port = ",
+        around('pass in quick proto udp from any port 53 to any\nanchor "f2b/*"'),
+    ),
+    "quick pass out": Row(OK, "blocks", around('pass out quick all\nanchor "f2b/*"')),
+    "quick pass on lo0": Row(OK, "blocks", around('pass quick on lo0 all\nanchor "f2b/*"')),
+    "quick pass on all but lo0": Row(
+        WRONG, "! lo0", around('pass in quick on ! lo0 all\nanchor "f2b/*"')
+    ),
+    "quick pass for friends": Row(
+        NOTE, "is it meant so?", around('pass in quick from 203.0.113.0/24\nanchor "f2b/*"')
+    ),
+    "quick pass for a table": Row(
+        NOTE,
+        "<friends>",
+        "table <friends> { 198.51.100.0/24 }\n"
+        + around('pass in quick from <friends>\nanchor "f2b/*"'),
+    ),
+    "quick pass of a tag": Row(
+        UNSEEN, "tagged LAN", around('pass in quick all tagged LAN\nanchor "f2b/*"')
+    ),
+    "inline anchor that passes": Row(
+        WRONG,
+        "pass in quick",
+        around('anchor all {\npass in quick to port 22\n}\nanchor "f2b/*"'),
+    ),
+    "inline anchor that passes last": Row(
+        OK, "blocks", around('anchor all {\npass in to port 22\n}\nanchor "f2b/*"')
+    ),
+    "quick inline anchor that passes": Row(
+        WRONG, "pass in", around('anchor quick all {\npass in to port 22\n}\nanchor "f2b/*"')
+    ),
+    "quick inline anchor that passes and blocks": Row(
+        WRONG,
+        "gets in",
+        around('anchor quick proto tcp {\nblock in all\npass in to port 22\n}\nanchor "f2b/*"'),
+    ),
+    "inline anchor within an inline anchor": Row(
+        WRONG,
+        "pass quick",
+        around('anchor in {\nanchor on vtnet0 {\npass quick to port 80\n}\n}\nanchor "f2b/*"'),
+    ),
+    "named anchor that passes": Row(
+        WRONG,
+        "pass in quick",
+        around('anchor "web" {\npass in quick proto tcp to port 80\n}\nanchor "f2b/*"'),
+    ),
+    "named anchor within a named anchor that passes": Row(
+        WRONG,
+        "pass in quick",
+        around('anchor "a" {\nanchor "b" {\npass in quick to port 80\n}\n}\nanchor "f2b/*"'),
+    ),
+    "named anchor that passes out": Row(
+        OK, "blocks", around('anchor "web" {\npass out quick all\n}\nanchor "f2b/*"')
+    ),
+    "named anchor out": Row(
+        OK, "blocks", around('anchor "web" out {\npass quick all\n}\nanchor "f2b/*"')
+    ),
+    "empty named anchor": Row(OK, "blocks", around('anchor "ftp-proxy/*"\nanchor "f2b/*"')),
+    "redirection that passes": Row(
+        WRONG,
+        "rdr pass",
+        "rdr pass on vtnet0 inet proto tcp from any to any port 80 -> 10.0.0.1\n"
+        + around('anchor "f2b/*"'),
+    ),
+    "redirection that does not pass": Row(
+        OK,
+        "blocks",
+        "rdr on vtnet0 inet proto tcp from any to any port 80 -> 10.0.0.1\n"
+        + around('anchor "f2b/*"'),
+    ),
+    "redirection that passes friends": Row(
+        NOTE,
+        "is it meant so?",
+        "rdr pass inet proto tcp from 203.0.113.0/24 to any port 80 -> 10.0.0.1\n"
+        + around('anchor "f2b/*"'),
+    ),
+    "redirection behind one that all take": Row(
+        OK,
+        "blocks",
+        "no rdr all\nrdr pass inet proto tcp from any to any port 80 -> 10.0.0.1\n"
+        + around('anchor "f2b/*"'),
+    ),
+    # Usual rules, which are no fault.
+    "carp": Row(NOTE, "all but", around('pass quick proto carp\nanchor "f2b/*"')),
+    "pfsync": Row(NOTE, "all but", around('pass quick on vtnet1 proto pfsync\nanchor "f2b/*"')),
+    "DHCP": Row(
+        NOTE,
+        "all but",
+        around('pass in quick proto udp from any port 67 to any port 68\nanchor "f2b/*"'),
+    ),
+    "neighbor discovery": Row(
+        NOTE,
+        "all but",
+        around('pass quick inet6 proto ipv6-icmp all icmp6-type neighbrsol\nanchor "f2b/*"'),
+    ),
+    "ping": Row(
+        NOTE,
+        "all but",
+        around('pass in quick inet proto icmp all icmp-type echoreq\nanchor "f2b/*"'),
+    ),
+    "skipped interface": Row(
+        NOTE, "not on vtnet1", "set skip on { lo vtnet1 }\n" + around('anchor "f2b/*"')
+    ),
+    # where = table
+    "table": Row(OK, "blocks", around(BLOCK), True),
+    "table without direction": Row(OK, "blocks", around("block quick from <f2b-pflog>"), True),
+    "table, return": Row(OK, "blocks", around("block return quick from <f2b-pflog>"), True),
+    "table, no rule": Row(WRONG, "lack", around(""), True),
+    "table, not quick, before a pass": Row(
+        WRONG, "gets in", around("block in from <f2b-pflog>"), True
+    ),
+    "table, not quick, last": Row(OK, "blocks", around("") + "\nblock in from <f2b-pflog>", True),
+    "table, outgoing": Row(WRONG, "lack", around("block out quick from <f2b-pflog>"), True),
+    "table as target": Row(WRONG, "lack", around("block quick to <f2b-pflog>"), True),
+    "table, negated": Row(WRONG, "lack", around("block quick from ! <f2b-pflog>"), True),
+    "another table": Row(WRONG, "lack", around("block in quick from <f2b-pflog2>"), True),
+    "table, ssh alone": Row(
+        WRONG,
+        "does not take all",
+        around("block in quick proto tcp from <f2b-pflog> to any port ssh"),
+        True,
+    ),
+    "table, tcp and udp": Row(
+        WRONG,
+        "gets in",
+        "block log all\nblock in quick proto { tcp udp } from <f2b-pflog>\npass in",
+        True,
+    ),
+    "table, both families": Row(
+        OK,
+        "blocks",
+        around("block quick inet from <f2b-pflog>\nblock quick inet6 from <f2b-pflog>"),
+        True,
+    ),
+    "table, IPv4 alone": Row(
+        WRONG, "gets in", around("block in quick inet from <f2b-pflog>"), True
+    ),
+    "table, another interface": Row(
+        WRONG, "gets in", around("block in quick on vtnet1 from <f2b-pflog>"), True
+    ),
+    "table, lo0": Row(WRONG, "lack", around("block in quick on lo0 from <f2b-pflog>"), True),
+    "table, one target": Row(
+        WRONG,
+        "does not take all",
+        around("block in quick from <f2b-pflog> to 192.0.2.99"),
+        True,
+    ),
+    "table, probability": Row(UNSEEN, "cannot tell", around(f"{BLOCK} probability 50%"), True),
+    "table that is passed": Row(
+        WRONG, "pass in quick", around(f"pass in quick from <f2b-pflog>\n{BLOCK}"), True
+    ),
+    "table in an inline anchor": Row(OK, "blocks", around(f"anchor in {{\n{BLOCK}\n}}"), True),
+}
+
+
+@pytest.mark.parametrize("dialect", ["freebsd", "openbsd"])
+@pytest.mark.parametrize("row", ROWS)
+def test_what_is_said_of_a_pf_conf(row: str, dialect: str) -> None:
+    """Each ruleset gets its mark, and none is ok that lets a packet in."""
+    mark, word, conf, table = ROWS[row]
+    if dialect == "openbsd" and "rdr" in conf:
+        pytest.skip("OpenBSD has no section of rdr rules")
+    pf = loaded(conf, dialect, "" if table else ANCHORED)
+    said = say(pf, "" if table else "f2b/pflog")
+    through = leaks(pf)
+    assert (said.mark, word in said.line) == (mark, True), (said.line, through)
+    assert not (through and said.mark is OK)
+    assert through or said.mark is not WRONG
+
+
+@pytest.mark.parametrize(
+    ("happened", "status", "word"),
+    [
+        ([], 0, "pf blocks what comes from <f2b-pflog>"),
+        ([["-F", "all"]], 1, 'lack `anchor "f2b/*"`'),
+        ([["-a", "f2b/pflog", "-F", "rules"]], 1, "f2b/pflog has no rule that blocks <f2b-pflog>"),
+    ],
+)
+def test_command_of_the_action(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    happened: list[list[str]],
+    status: int,
+    word: str,
+) -> None:
+    """``pf-blocks`` asks pfctl, and says by its exit status and in a line what pf does."""
+    pf = loaded(around('anchor "f2b/*"'))
+    for arguments in happened:
+        pf.pfctl(*arguments)
+    host = Host(tmp_path, pf)
+    options = ["--table", "f2b-pflog", "--anchor", "f2b/pflog", "--pfctl", f"env {host.program}"]
+    assert main(["pf-blocks", *options]) == status
+    assert word in "".join(capsys.readouterr())

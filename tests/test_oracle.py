@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 import struct
 from pathlib import Path
 
@@ -12,7 +11,9 @@ import pytest
 from tests.support import corpus, oracle
 from tests.support.pflogs import DATA
 
-needs_tcpdump = pytest.mark.skipif(not shutil.which(oracle.TCPDUMP), reason="needs tcpdump")
+needs_tcpdump = pytest.mark.skipif(
+    not oracle.is_reference(), reason="needs the tcpdump of tcpdump.org"
+)
 
 SYN4, SYN6 = corpus.ip4(6, corpus.tcp()), corpus.ip6(6, corpus.tcp())
 

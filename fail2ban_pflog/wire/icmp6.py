@@ -119,8 +119,8 @@ def _listener(view: View, at: int, _: int, __: int) -> Text:
         yield f"max resp delay: {view.u16(at + 4)} addr: {view.ip6(at + 8)}"
 
 
-def _listener_report_2(view: View, at: int, _: int, __: int) -> Text:
-    if view.has(at, 8):
+def _listener_report_2(view: View, at: int, _: int, length: int) -> Text:
+    if length >= 8:
         yield f", {view.u16(at + 6)} group record(s)"
 
 

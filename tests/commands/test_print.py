@@ -48,7 +48,7 @@ def has_pf_filters() -> bool:
     return True
 
 
-@pytest.mark.skipif(not shutil.which(oracle.TCPDUMP), reason="needs tcpdump")
+@pytest.mark.skipif(not oracle.is_reference(), reason="needs the tcpdump of tcpdump.org")
 def test_dates_as_tcpdump(capsys: pytest.CaptureFixture[str]) -> None:
     """Date and time stand before each line as tcpdump -tttt writes them."""
     assert main(["print", str(CAPTURE)]) == 0

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -201,6 +202,11 @@ def _version() -> tuple[int, ...]:
     return tuple(map(int, found.group(1).split("."))) if found else ()
 
 
+def is_reference() -> bool:
+    """Return whether the installed tcpdump is tcpdump.org's; OpenBSD's has other words."""
+    return shutil.which(TCPDUMP) is not None and bool(_version())
+
+
 def theirs(path: Path) -> dict[int, str]:
     """tcpdump's first line of each record, by the record's number."""
     result = subprocess.run(
@@ -261,7 +267,7 @@ _LIES = r"HBH .*(\(invalid\)|invalid len \d+|\[\|hbhopt\]|truncated-ip6 )|(HBH|D
 def _hop_by_hop(mine: str, other: str) -> bool:
     """Hop-by-hop options that lie, and jumbograms: we do not look at them."""
     found = re.search(r"HBH | \[\|(hbh|dstopt)\]$", mine)
-    if not found or not re.search(_LIES, other):
+    if not found or not (found[1] or re.search(_LIES, other)):
         return False
     return other.startswith(mine[: found.start()])
 
@@ -286,7 +292,7 @@ GENERIC = frozenset({4, 8, 9, 33, 41, 46, 55, 62, 88, 103, 113, 135, 143})
 def _generic_icmp(mine: str, other: str) -> bool:
     """ICMP messages of which we print the type and the length, and tcpdump more."""
     more = r"(?:, unknown unreach code \(\d+\)|, unreachable port)?"
-    found = re.search(rf": ICMP(6,)? [A-Za-z0-9 #()-]+{more}(?=, length \d+$)", mine)
+    found = re.search(rf" ICMP(6,)? [A-Za-z0-9 #()-]+{more}(?=, length \d+$)", mine)
     if not found:
         return False
     cut = other.startswith(mine[: found.start()]) and other.endswith("[|icmp]")
@@ -295,7 +301,7 @@ def _generic_icmp(mine: str, other: str) -> bool:
 
 def _generic_option(mine: str, other: str) -> bool:
     """TCP options that we print as bytes, and tcpdump decodes."""
-    found = re.search(r", options \[(.*,)?(md5|scps|uto|tcp-ao|mptcp|exp)(?= 0x|,|\])", mine)
+    found = re.search(r", options \[(.*?,)??(md5|scps|uto|tcp-ao|mptcp|exp)(?= 0x|,|\])", mine)
     return bool(found) and other.startswith(mine[: found.start(2)])  # type: ignore[union-attr]
 
 

@@ -30,8 +30,9 @@ from fail2ban.server.mytime import MyTime
 
 from .errors import PflogError, printable
 from .jail.actions import ActionMonitor
-from .jail.attribution import begins_with_address, network_of
+from .jail.attribution import begins_with_address
 from .jail.failures import Failures
+from .jail.ignorelist import IgnoreList
 from .jail.inputs import Batch, Inputs
 from .jail.logpaths import SavefileFilter
 from .jail.positions import Positions
@@ -67,7 +68,7 @@ PATIENCE = 1.0
 command of the administrator's: fail2ban's client is to be answered within two."""
 
 
-class FilterPflog(SavefileFilter):
+class FilterPflog(IgnoreList, SavefileFilter):
     """Filter of a jail with ``backend = pflog[...]``.
 
     jail: fail2ban's Jail.  options: see ``Options``; wrong ones leave the jail idle.
@@ -445,15 +446,15 @@ class FilterPflog(SavefileFilter):
             self.lines.distinct.unbanned(source)
 
     def findFailure(self, *args: Any, **kwargs: Any) -> list[list[Any]]:
-        """Find failures; of IPv6 sources the prefix fails, where ``prefix6`` says so."""
+        """Find failures; a source's network fails, where ``prefix4`` or ``prefix6`` say so."""
         failures: list[list[Any]] = super().findFailure(*args, **kwargs)
         self._health.found += len(failures)
         if self._source:
             for failure in failures:
                 self._see_blame(failure[1])
-        if self.options.prefix6 < 128:
-            for failure in failures:
-                failure[1] = network_of(failure[1], self.options.prefix6, self)
+        prefix4, prefix6 = getattr(self.options, "prefix4", 32), self.options.prefix6
+        for failure in failures:
+            failure[1] = self.network_of(failure[1], prefix4, prefix6)
         return failures
 
     def _try_filter(self, run: Group, byteorder: str) -> None:

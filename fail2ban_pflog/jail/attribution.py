@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whom a filter blames: whether that plainly is who sent the packet, and which network of his."""
+"""Whether a filter plainly counts a packet against the address that sent it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from fail2ban.server.failregex import FailRegex
-from fail2ban.server.ipdns import DNSUtils, IPAddr
 
-__all__ = ["begins_with_address", "network_of"]
+__all__ = ["begins_with_address"]
 
 
 def begins_with_address(filter_: Any) -> bool:
@@ -25,20 +24,6 @@ def begins_with_address(filter_: Any) -> bool:
         any(_without_lookaheads(expression).startswith(address) for address in addresses)
         for expression in expressions
     )
-
-
-def network_of(ip: Any, prefix6: int, filter_: Any) -> Any:
-    """Return the network that an IPv6 address is in; the address where it holds a friend.
-
-    ip: fail2ban's IPAddr.  prefix6: the network's bits.  Friends: whom the filter ignores.
-    """
-    if not ip.isIPv6 or not ip.isSingle:
-        return ip
-    network = IPAddr(str(ip), prefix6)
-    friends = [*filter_.getIgnoreIP(), *(DNSUtils.getSelfIPs() if filter_.ignoreSelf else ())]
-    if any(friend.isInNet(network) or ip.isInNet(friend) for friend in friends):
-        return ip
-    return network
 
 
 _OTHER_NAMES = ("(?P<mlfid>", "(?P<fid>", "(?P<dns>")

@@ -6,7 +6,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -16,11 +18,12 @@ import pytest
 
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.commands.host.share import Share, find_share
-from fail2ban_pflog.commands.setup import work
+from fail2ban_pflog.commands.setup import command
+from fail2ban_pflog.commands.setup.changes import temporary
 from fail2ban_pflog.commands.setup.manifest import NAME
 from tests.support import server as f2b
 from tests.support.pflogs import savefile_header, scan
-from tests.support.server import Server
+from tests.support.server import REPO, Server
 
 CONFIG = "usr/local/etc/fail2ban"
 LOCAL = f"{CONFIG}/jail.d/00-pflog-backend.local"
@@ -40,7 +43,7 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
     }  # fmt: skip
 
 
-_ask = work._path
+_ask = command._path
 _paths: dict[Path, str] = {}
 
 
@@ -61,8 +64,8 @@ class Host:
         for name in ("config", "files"):
             shutil.copytree(getattr(found, name), package / name)
         self.share: Share = found._replace(config=package / "config", files=package / "files")
-        patch.setattr(work, "find_share", lambda: self.share)
-        patch.setattr(work, "_path", self._path)
+        patch.setattr(command, "find_share", lambda: self.share)
+        patch.setattr(command, "_path", self._path)
         self.before = tree(root)
         self.errors = ""
 
@@ -143,34 +146,70 @@ def test_loader_is_told_in_a_local_file(host: Host) -> None:
     assert conf == (host.share.config / "jail.d/00-pflog-backend.conf").read_text()
 
 
+BASH, ZSH = "share/bash-completion/completions/fail2ban-pflog", "share/zsh/site-functions/_"
+
+
 @pytest.mark.parametrize(
-    ("system", "config", "places"),
+    ("system", "config", "places", "steps"),
     [
         ("freebsd", CONFIG, ["usr/local/bin/fail2ban-pflog", "usr/local/share/man/man1",
-                             "usr/local/etc/rc.d/fail2ban_pflogd",
-                             "usr/local/etc/newsyslog.conf.d/fail2ban-pflogd.conf"]),
+                             "usr/local/etc/rc.d/fail2ban_pflogd", f"usr/local/{BASH}d",
+                             "usr/local/etc/newsyslog.conf.d/fail2ban-pflogd.conf"],
+         ['anchor "f2b/*"', "service pflog enable", "sysrc fail2ban_pflogd_enable=YES"]),
         ("openbsd", "etc/fail2ban", ["usr/local/bin/fail2ban-pflogd", "usr/local/man/man8",
-                                     "etc/rc.d/fail2ban_pflogd"]),
+                                     "etc/rc.d/fail2ban_pflogd", "etc/rc.d/fail2ban"],
+         ["ifconfig pflog0 create", "newsyslog.conf", "rcctl restart fail2ban"]),
         ("macos", "opt/homebrew/etc/fail2ban", ["usr/local/bin/fail2ban-pflog",
-                                                "etc/newsyslog.d/fail2ban-pflogd.conf"]),
+                                                "etc/newsyslog.d/fail2ban-pflogd.conf"],
+         ["no launchd job is shipped", "brew services restart"]),
         ("linux", "etc/fail2ban", ["usr/local/share/man/man1/fail2ban-pflog.1",
                                    "etc/systemd/system/fail2ban-pflogd.service",
-                                   "etc/logrotate.d/fail2ban-pflogd"]),
+                                   "etc/logrotate.d/fail2ban-pflogd",
+                                   f"usr/local/{BASH}", f"usr/local/{ZSH}fail2ban-pflog"],
+         ["systemctl enable --now fail2ban-pflogd", "systemctl restart fail2ban"]),
     ],
 )  # fmt: skip
-def test_each_system(host: Host, system: str, config: str, places: list[str]) -> None:
-    """Each system gets its files where it looks for them, and --remove takes them back."""
+def test_each_system(
+    host: Host, system: str, config: str, places: list[str], steps: list[str]
+) -> None:
+    """Each system gets its files where it looks for them, and its next steps; --remove undoes."""
     if config != CONFIG:
         (host.root / config).parent.mkdir(parents=True, exist_ok=True)
         (host.root / CONFIG).rename(host.root / config)
     before = tree(host.root)
-    host.run("--writer", system=system)
+    plain = "\n".join(host.run("--dry-run", system=system))
+    assert "Next" not in plain
+    text = "\n".join(host.run("--writer", system=system))
     for place in [f"{config}/jail.d/pflog.conf", *places]:
         assert os.path.lexists(host.root / place), place
+    for step in [f"/{config}/jail.local", "[pflog-text]", *steps]:
+        assert step in text.partition("Next, where it is not so yet:")[2]
+    assert "[pflog]" not in text
     scripts = list(host.root.rglob("rc.d/*"))
     assert all(path.stat().st_mode & 0o777 == 0o755 for path in scripts)
-    host.run("--remove", system=system)
+    assert "your lines in jail.local" in "\n".join(host.run("--remove", system=system))
+    for path in ("etc/rc.d/fail2ban", "etc/rc.d") if system == "openbsd" else ():
+        before[path] = tree(host.root)[path]  # which fail2ban needs
     assert tree(host.root) == before
+
+
+def test_next_steps_on_linux(host: Host) -> None:
+    """Where no pf is nothing of pf's is asked for on this host."""
+    lines = host.run("--confdir", f"/{CONFIG}", system="linux")
+    text = "\n".join(lines).partition("Next, where it is not so yet:")[2]
+    assert "[pflog]" in text
+    assert not re.search("anchor|pfctl|ifconfig|pflog-text|rcctl", text)
+
+
+def test_rc_script_of_fail2ban_is_a_default(host: Host) -> None:
+    """OpenBSD gets an rc script for fail2ban, where none is; another one is left, and no news."""
+    script = host.root / "etc/rc.d/fail2ban"
+    script.parent.mkdir(parents=True)
+    script.write_text("# my own\n")
+    lines = host.run("--confdir", f"/{CONFIG}", system="openbsd")
+    assert not [line for line in lines if "etc/rc.d/fail2ban" in line]
+    assert script.read_text() == "# my own\n"
+    assert not script.with_name("fail2ban.new").exists()
 
 
 def test_service_files_name_the_programs_of_this_host(host: Host) -> None:
@@ -338,8 +377,10 @@ def test_remove_does_not_disarm_the_host(host: Host, jail: str) -> None:
 # -- what goes wrong -----------------------------------------------------------------------
 
 
-def fail_at(monkeypatch: pytest.MonkeyPatch, number: int, fail: Callable[[], Any]) -> None:
-    """Let the step of that number that changes the file system fail."""
+def fail_at(
+    monkeypatch: pytest.MonkeyPatch, number: int, fail: Callable[[], Any]
+) -> Callable[[], bool]:
+    """Let the call of that number that changes files fail; the result says whether it came."""
     left = [number]
 
     def counted(original: Any) -> Any:
@@ -349,65 +390,82 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, number: int, fail: Callable[[], Any
 
         return step
 
-    for name in ("replace", "rename", "symlink_to", "mkdir"):
+    for name in ("replace", "unlink", "symlink_to", "mkdir"):
         monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    for name in ("fsync", "link"):
-        monkeypatch.setattr(os, name, counted(getattr(os, name)))
-
-
-@pytest.fixture
-def unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not ask fail2ban's Python again and again which jails there are."""
-    monkeypatch.setattr(work, "_in_use", lambda *_: [])
+    monkeypatch.setattr(os, "fsync", counted(os.fsync))
+    return lambda: left[0] <= 0
 
 
 def full_disk() -> Any:
     raise OSError(errno.ENOSPC, "No space left on device", "a file")
 
 
-@pytest.mark.usefixtures("unasked")
-@pytest.mark.parametrize("upgraded", [False, True])
-def test_nothing_is_changed_when_a_step_fails(
-    host: Host, monkeypatch: pytest.MonkeyPatch, upgraded: bool
+@pytest.mark.parametrize("way", ["full disk", "killed"])
+@pytest.mark.parametrize("what", ["setup", "upgrade", "remove"])
+def test_each_step_is_safe(
+    host: Host, monkeypatch: pytest.MonkeyPatch, capsys: Any, what: str, way: str
 ) -> None:
-    """Whichever step fails: all is as before, and it is said why."""
-    if upgraded:
-        host.run()
-        host.upgrade()
-        (host.root / JAILS).unlink()
-    before = tree(host.root)
-    failures = 0
-    for number in range(1, 200):
-        with monkeypatch.context() as patch:
-            fail_at(patch, number, full_disk)
-            arguments = ["setup", "--writer", "--root", str(host.root), "--system", "freebsd"]
-            if main(arguments) == 0:
-                break
-        assert tree(host.root) == before, number
-        failures += 1
-    assert failures > (12 if upgraded else 30)
-    assert host.run()[-1] == "nothing to do"
-
-
-@pytest.mark.usefixtures("unasked")
-def test_a_run_that_was_killed_is_finished_by_the_next(
-    host: Host, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Killed at whichever step, the next run completes it, and --remove takes all of it back."""
-    for number in range(1, 200):
+    """Whichever step is the last, no file lacks what it needs, and the next run goes on."""
+    monkeypatch.setattr(command, "_refuse_if_used", lambda _: None)
+    options = ["--remove"] if what == "remove" else ["--writer"]
+    arguments = ["setup", *options, "--root", str(host.root), "--system", "freebsd"]
+    for number in range(1 if way == "killed" else 2, 200, 3):  # all would take a minute
+        host.run("--remove")
+        assert set(tree(host.root)) == set(host.before)
+        if what != "setup":
+            host.run("--writer")
+        if what == "upgrade":
+            host.upgrade()
         pid = os.fork()
         if not pid:
-            fail_at(monkeypatch, number, lambda: os._exit(9))
-            os._exit(main(["setup", "--root", str(host.root), "--system", "freebsd"]))
-        if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0:
+            fail = full_disk if way == "full disk" else lambda: os._exit(9)
+            failed = fail_at(monkeypatch, number, fail)
+            status = main(arguments)
+            said = "No space left on device" in capsys.readouterr().err
+            os._exit(7 if not failed() else 8 if said != bool(status) else status)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        if status == 7:
             break
-        for left in host.root.rglob(".*"):  # staged, and never put into place
-            left.unlink()
-        host.run()
-        host.run("--remove")
-        made = set(tree(host.root)) - set(host.before)
-        assert all((host.root / path).is_dir() for path in made), (number, made)
-    assert number > 20
+        assert status in ((0, 1) if way == "full disk" else (9,))
+        there = {path for path in tree(host.root) if "fail2ban/" in path}
+        for path, needed in NEEDED.items():
+            assert not {path} <= there or needed <= there, (number, path)
+        temporary = [path for path in tree(host.root) if path.endswith("~")]
+        assert len(temporary) <= (way == "killed")
+        host.run(*options)
+        assert not [path for path in tree(host.root) if path.endswith("~")]
+        assert host.run(*options)[-1] == "nothing to do"
+        assert (
+            what == "remove"
+            or host.text(JAILS) == (host.share.config / "jail.d/pflog.conf").read_text()
+        )
+    assert number > {"setup": 60, "upgrade": 20, "remove": 30}[what]
+
+
+NEEDED = {
+    f"{CONFIG}/jail.d/00-pflog-backend.conf": {LOADER},
+    JAILS: {LOADER, f"{CONFIG}/filter.d/pflog.conf", f"{CONFIG}/action.d/pf-pflog.conf",
+            f"{CONFIG}/jail.d/00-pflog-backend.conf"},
+    f"{CONFIG}/jail.d/pflog-text.conf": {f"{CONFIG}/filter.d/pflog.conf"},
+}  # fmt: skip
+"""Without these fail2ban would refuse its configuration, where the jail is enabled."""
+
+
+@pytest.mark.skipif(shutil.which("logrotate") is None, reason="needs logrotate")
+def test_logrotate_ignores_what_a_killed_run_left(tmp_path: Path) -> None:
+    """A temporary file in logrotate's directory is no second entry for the same log."""
+    text = (REPO / "files/linux/fail2ban-pflogd.logrotate").read_text()
+    folder = tmp_path / "logrotate.d"
+    folder.mkdir()
+    for place in (folder / "x", temporary(folder / "x")):
+        place.write_text(text.replace("/var/log/", f"{tmp_path}/"))
+    (tmp_path / "conf").write_text(f"include {folder}\n")
+    done = subprocess.run(
+        ["logrotate", "--debug", "--state", tmp_path / "state", tmp_path / "conf"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert "duplicate log entry" not in done.stderr
+    assert "Ignoring" in done.stderr
 
 
 def test_package_that_fail2bans_python_cannot_import(host: Host, tmp_path: Path) -> None:
@@ -437,27 +495,33 @@ def test_environment_whose_name_cannot_be_told(host: Host, tmp_path: Path) -> No
     assert tree(host.root) == host.before
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become somebody else")
-def test_without_permission(host: Host, tmp_path: Path) -> None:
-    """It says which file, and to run it as root; a dry run needs no permission."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+@pytest.mark.parametrize("option", ["--writer", "--remove"])
+def test_without_permission(host: Host, tmp_path: Path, option: str) -> None:
+    """It names the file and says to run it as root, and lists nothing that did not happen."""
     for path in (host.root, *host.root.parents):
         if path.stat().st_uid == 0 and str(path).startswith("/tmp/"):
             path.chmod(0o755)
-    for options, status in (((), 1), (("--dry-run",), 0)):
-        errors = (tmp_path / "errors").open("a")
-        pid = os.fork()
-        if not pid:
-            sys.stderr = errors
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            found = main(["setup", "--root", str(host.root), "--system", "freebsd", *options])
-            errors.flush()
-            os._exit(found)
-        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == status
-    said = (tmp_path / "errors").read_text()
-    assert "Permission denied; nothing was changed; run it as root" in said
-    assert tree(host.root) == host.before
+    if option == "--remove":
+        host.run()
+    before = tree(host.root)
+    for options, expected in (([option], 1), ([option, "--dry-run"], 0)):
+        with (tmp_path / "output").open("w") as output:
+            pid = os.fork()
+            if not pid:
+                sys.stdout = sys.stderr = output
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                status = main(["setup", "--root", str(host.root), "--system", "freebsd", *options])
+                output.flush()
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == expected
+        lines = (tmp_path / "output").read_text().splitlines()
+        if expected:
+            assert "Permission denied; nothing was changed; run it as root" in lines[-1]
+            assert not re.search(r"^(write|link|remove) ", "\n".join(lines), re.MULTILINE)
+        assert tree(host.root) == before
 
 
 def test_damaged_manifest(host: Host) -> None:

@@ -12,8 +12,7 @@ from typing import Optional
 from ... import __version__
 from ...errors import PflogError
 from ..host import HostError
-from ..host.options import add_options
-from ..host.systems import find_system
+from ..host.systems import add_options, find_system
 from .result import Result, exit_status, wrong
 
 __all__ = ["add_command"]

@@ -2,7 +2,7 @@
 """The host that fail2ban runs on, as ``setup`` and ``check`` see it.
 
     systems      where each system keeps what; a table
-    tools        running the host's own programs; a test hands in recorded answers instead
+    tools        running the host's own programs; a test passes recorded answers instead
     installation the host's fail2ban: its configuration, programs and interpreter
     probe        what that interpreter is asked; it never runs in ours
     share        the files that came with this package
@@ -24,5 +24,5 @@ class HostError(Exception):
 
 
 def below(root: Path, path: str) -> Path:
-    """The path of the host as a path of ours."""
+    """Return a path of the host as a path of ours."""
     return root / os.path.abspath(path).lstrip("/")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The host's fail2ban: where its configuration is, and which Python it runs on.
 
-The Python is the one that the first line of fail2ban-server names; what that Python
-can import is asked of itself (``probe``).
+The Python is the one that the first line of fail2ban-server names; what it can import
+is found out by running ``probe`` in it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ _PROBE = Path(__file__).with_name("probe.py")
 class Fail2ban(NamedTuple):
     """The host's fail2ban.
 
-    config: its configuration directory, on the host.
-    server: its program, None where only its configuration is there.
-    python: how it is run, as words of a command.
+    Attributes:
+        config: Its configuration directory, on the host.
+        server: Its program, None where only its configuration is there.
+        python: How its Python is run, as words of a command.
     """
 
     root: Path
@@ -51,15 +52,15 @@ class Fail2ban(NamedTuple):
         return str(self.server.with_name("fail2ban-client"))
 
     def ask(self, question: str, *arguments: object) -> dict[str, Any]:
-        """Ask fail2ban's Python; ``problem`` in the answer says why there is none."""
+        """Run ``probe`` in fail2ban's Python; ``problem`` in its answer says what failed."""
         command = [*self.python, "-c", _PROBE.read_text(), question, *map(str, arguments)]
         answer = self.run(command)
         try:
-            told: dict[str, Any] = json.loads(answer.out.splitlines()[-1])
+            found: dict[str, Any] = json.loads(answer.out.splitlines()[-1])
         except (ValueError, IndexError):
             why = answer.problem or "it answered nothing that can be read"
             return {"problem": f"{self.python[0]}: {why}"}
-        return told
+        return found
 
 
 def find_fail2ban(
@@ -67,8 +68,15 @@ def find_fail2ban(
 ) -> Fail2ban:
     """Find the host's fail2ban.
 
-    config, python: where the configuration and the interpreter are, if the administrator says.
-    Raises HostError that says what was looked for.
+    Args:
+        system: Where its configuration may be.
+        root: What is taken for the host's root directory.
+        run: Runs a program.
+        config: The configuration directory, if the administrator names it.
+        python: The interpreter, if the administrator names it.
+
+    Raises:
+        HostError: With what was looked for.
     """
     config = _configuration(system, root, config)
     server = _server(root)
@@ -107,7 +115,7 @@ def _server(root: Path) -> Optional[Path]:
 
 
 def _interpreter(server: Path) -> tuple[str, ...]:
-    """The Python of a program's first line, with the options there."""
+    """Return the Python of a program's first line, with the options there."""
     with server.open("rb") as file:
         first = file.readline(256).decode("utf-8", "replace").strip()
     words = first.removeprefix("#!").split() if first.startswith("#!") else []

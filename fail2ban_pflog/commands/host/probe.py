@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What fail2ban's own interpreter is asked: its answer is JSON on the last line.
+"""What is run in fail2ban's own interpreter; it prints JSON on the last line.
 
     package LOADER PATH   does the loader find the package, with pcapy and pf's filters?
     jails DIRECTORY       which jails does the configuration enable, in which order?
@@ -22,7 +22,7 @@ logging.disable(logging.CRITICAL)
 
 
 def package(loader: str, path: str) -> dict[str, Any]:
-    """Load the backend as the server does; tell what was loaded, or what is wrong."""
+    """Load the backend as the server does; return what was loaded, or what is wrong."""
     spec = importlib.util.spec_from_file_location("pflog_backend", loader)
     assert spec is not None
     assert spec.loader is not None
@@ -48,7 +48,7 @@ def package(loader: str, path: str) -> dict[str, Any]:
 
 
 def jails(directory: str) -> dict[str, Any]:
-    """Read the configuration as the client does; tell its jails in the server's order."""
+    """Read the configuration as the client does; return its jails in the server's order."""
     from fail2ban.client.jailsreader import JailsReader
 
     reader = JailsReader(basedir=directory)
@@ -68,7 +68,7 @@ def jails(directory: str) -> dict[str, Any]:
 
 
 def added(reader: Any, name: str, backend: str) -> dict[str, Any]:
-    """What is known of a jail that the client adds."""
+    """Return what is known of a jail that the client adds."""
     from fail2ban.helpers import extractOptions
 
     jail = {"name": name, "backend": backend, "logpaths": [], "ignoreip": [], "actions": {}}
@@ -84,7 +84,7 @@ def added(reader: Any, name: str, backend: str) -> dict[str, Any]:
 
 
 def note(jail: dict[str, Any], verb: str, what: str = "", *values: Any) -> None:
-    """Take from one of the client's commands what is asked for."""
+    """Keep what one of the client's commands says about a jail."""
     if what == "addlogpath":
         jail["logpaths"].append(values[0])
     elif what == "addignoreip":

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The files that came with this package, wherever it is.
 
-A clone has config/, files/ and man/ beside the package; an installation has them in
-share/ of what it was installed below: a virtual environment, /usr, a directory of
+A clone has config/, files/, man/ and completions/ beside the package; an installation has
+them in share/ of what it was installed below: a virtual environment, /usr, a directory of
 ``pip --target``.  So they are looked for in the package's directory and all above it.
 """
 
@@ -20,21 +20,28 @@ _LOADER = Path("action.d/pflog-backend.py")
 _PACKAGE = Path(__file__).resolve().parents[2]
 
 PROGRAMS = ("fail2ban-pflog", "fail2ban-pflogd")
+_COMPLETIONS = {"bash": "bash-completion/completions", "zsh": "zsh/site-functions"}
+"""Shell -> where its completions are below a share/ directory."""
 
 
 class Share(NamedTuple):
     """What there is.
 
-    config: fail2ban's files.  files: what the writer needs.
-    manuals, programs: what was found of them.
-    packages: what the loader's ``path=`` takes: the virtual environment, or the directory
-        that the package lies in.
+    Attributes:
+        config: fail2ban's files.
+        files: What the writer needs.
+        manuals: What was found of them.
+        programs: What was found of them.
+        completions: Name below a share/ directory -> file.
+        packages: What the loader's ``path=`` takes: the virtual environment, or the directory
+            of the package.
     """
 
     config: Path
     files: Path
     manuals: list[Path]
     programs: list[Path]
+    completions: dict[str, Path]
     packages: Path
 
     @property
@@ -46,12 +53,16 @@ class Share(NamedTuple):
 def find_share(package: Path = _PACKAGE) -> Share:
     """Find what belongs to a package.
 
-    package: its directory.
-    Raises HostError where it came without its files.
+    Args:
+        package: Its directory.
+
+    Raises:
+        HostError: It came without its files.
     """
     for above in package.parents:
         shared = above / "share" / "fail2ban-pflog"
-        base, pages = (shared, "share/man/man*") if shared.is_dir() else (above, "man")
+        is_clone = not shared.is_dir()
+        base, pages = (above, "man") if is_clone else (shared, "share/man/man*")
         if (base / "config" / _LOADER).is_file():
             break
     else:
@@ -59,8 +70,7 @@ def find_share(package: Path = _PACKAGE) -> Share:
             f"{package} came without share/fail2ban-pflog: install the package with pip, or from a "
             "clone"
         )
-    in_venv = sys.prefix != sys.base_prefix
-    found = [
+    programs = [
         directory / name
         for name in PROGRAMS
         for directory in (above / "bin", Path(sys.prefix) / "bin")
@@ -70,6 +80,14 @@ def find_share(package: Path = _PACKAGE) -> Share:
         config=base / "config",
         files=base / "files",
         manuals=sorted(above.glob(f"{pages}/fail2ban-pflog*.[1-9]*")),
-        programs=list({each.name: each for each in reversed(found)}.values()),
-        packages=Path(sys.prefix) if in_venv else package.parent,
-    )
+        programs=list({each.name: each for each in reversed(programs)}.values()),
+        completions={
+            f"{place}/{each.name}": each
+            for shell, place in _COMPLETIONS.items()
+            for each in sorted(
+                (above / ("completions" if is_clone else "share") / (shell if is_clone else place))
+                .glob("*fail2ban-pflog*")
+            )
+        },
+        packages=Path(sys.prefix) if sys.prefix != sys.base_prefix else package.parent,
+    )  # fmt: skip

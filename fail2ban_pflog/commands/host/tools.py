@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run the host's own programs: pfctl, ifconfig, fail2ban-client, fail2ban's Python.
 
-Who needs one takes a ``Run``; tests hand in recorded answers.
+What needs one takes a ``Run``; tests pass recorded answers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _OF_OUR_PYTHON = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")
 
 
 class Answer(NamedTuple):
-    """What a program answered.
+    """What a program printed.
 
-    status: its exit status; None where it could not be run.
+    Attributes:
+        status: Its exit status; None where it could not be run.
     """
 
     status: Optional[int]
@@ -35,15 +36,15 @@ class Answer(NamedTuple):
 
     @property
     def problem(self) -> str:
-        """Why there is no answer, in a line; "" where there is one."""
+        """Why there is no answer, in a line; empty where there is one."""
         if self.status == 0:
             return ""
-        said = (self.err.strip() or self.out.strip()).splitlines()
-        return said[-1] if said else f"exit status {self.status}"
+        printed = (self.err.strip() or self.out.strip()).splitlines()
+        return printed[-1] if printed else f"exit status {self.status}"
 
 
 Run = Callable[[Sequence[str]], Answer]
-"""run(command) -> Answer: a program and its arguments; never raises."""
+"""Runs a program with its arguments; never raises."""
 
 
 def run(command: Sequence[str]) -> Answer:

@@ -3,52 +3,58 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ..host import HostError
 
-__all__ = ["NAME", "Manifest", "digest"]
+__all__ = ["NAME", "Manifest"]
 
 NAME = "fail2ban-pflog.manifest"
 """In fail2ban's configuration directory; fail2ban reads no file of that name."""
 
 
-def digest(content: bytes) -> str:
-    """What a file is recognised by."""
-    return hashlib.sha256(content).hexdigest()
-
-
-@dataclass
-class Manifest:
+class Manifest(NamedTuple):
     """What was made.
 
-    files: path -> digests of what was written there.  More than one only while a setup goes
-        on: the file is then one of them.
-    links: path -> what it points to.  directories: those that were made.
-    writer: whether the text log's writer was asked for.
+    Attributes:
+        marks: Path -> what the file or link there is recognised by; more than one mark only while
+            a setup goes on: it is then one of them.
+        directories: Those that were made.
+        writer: Whether the text log's writer was asked for.
     """
 
-    files: dict[str, list[str]] = field(default_factory=dict)
-    links: dict[str, str] = field(default_factory=dict)
-    directories: list[str] = field(default_factory=list)
+    marks: dict[str, list[str]]
+    directories: list[str]
     writer: bool = False
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
-        """Read it; an empty one where none is.  Raises HostError where it is damaged."""
+        """Read the manifest; an empty one where there is none.
+
+        Raises:
+            HostError: It is damaged.
+        """
         try:
-            return cls(**json.loads(path.read_text()))
+            found = json.loads(path.read_text())
+            links = {name: [f"-> {target}"] for name, target in found["links"].items()}
+            return cls({**found["files"], **links}, found["directories"], found["writer"])
         except FileNotFoundError:
-            return cls()
-        except (ValueError, TypeError, OSError) as error:
+            return cls({}, [])
+        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             raise HostError(
                 f"{path} cannot be read ({error}): restore it; without it, setup would take its "
                 "own files for yours"
             ) from None
 
     def dump(self) -> bytes:
-        """As it is written."""
-        return (json.dumps(asdict(self), indent=1, sort_keys=True) + "\n").encode()
+        """Return the text of its file."""
+        links = {path: marks[-1][3:] for path, marks in self.marks.items() if marks[-1][:1] == "-"}
+        found = {
+            "files": {path: marks for path, marks in self.marks.items() if path not in links},
+            "links": links,
+            "directories": self.directories,
+            "writer": self.writer,
+        }
+        return (json.dumps(found, indent=1, sort_keys=True) + "\n").encode()

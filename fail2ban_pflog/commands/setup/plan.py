@@ -1,160 +1,140 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is to be done on the host, and what is let be: decided before anything is touched."""
+"""What to do on the host, and what to leave alone: decided before anything is touched."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 from ..host import below
-from .changes import Change, Link, Remove, Write
-from .manifest import Manifest, digest
-from .wanted import Wanted
+from .changes import Wanted, mark, missing_directories
+from .manifest import Manifest
 
-__all__ = ["NEW", "Plan", "plan_removal", "plan_setup"]
+__all__ = ["Plan", "Step"]
 
 NEW = ".new"
 """What our version is called beside a file that the administrator changed."""
 
 
-@dataclass
-class Plan:
-    """What is to be done.
+class Step(NamedTuple):
+    """A line for the administrator, and the change that it describes.
 
-    changes: in their order.  told: a line for each of them, and for what is let be.
-    kept: how many files and links are as they should be.
-    manifest: what will be ours afterwards.
+    Attributes:
+        words: Empty for what is no news.
+        path: What is changed; empty where something is left alone.
+        wanted: What is put there; None where something is removed.
     """
 
-    manifest: Manifest
-    changes: list[Change] = field(default_factory=list)
-    told: list[str] = field(default_factory=list)
-    kept: int = 0
-
-    def do(self, change: Change, words: str) -> None:
-        """Add a change, and the line that tells of it."""
-        self.changes.append(change)
-        self.told.append(words)
+    words: str
+    path: str = ""
+    wanted: Optional[Wanted] = None
 
 
-def plan_setup(root: Path, wanted: Sequence[Wanted], manifest: Manifest, writer: bool) -> Plan:
-    """Put what is wanted onto the host, and remove what was ours and is wanted no more."""
-    plan = Plan(Manifest(directories=manifest.directories, writer=writer))
-    for each in wanted:
-        if isinstance(each, Link):
-            _link(root, each, manifest, plan)
-        else:
-            _write(root, each, manifest, plan)
-    places = {each.path for each in wanted}
-    ours = {*plan.manifest.files, *plan.manifest.links}
-    stale = Manifest(
-        files={
-            path: digests
-            for path, digests in manifest.files.items()
-            if path not in ours and path not in places
-        },
-        links={
-            path: target
-            for path, target in manifest.links.items()
-            if path not in ours and path not in places
-        },
-    )
-    _remove(root, stale, plan)
-    return plan
+class Plan:
+    """What to do.
 
+    Attributes:
+        steps: In their order; after each of them fail2ban finds what it needs.
+        kept: How many files and links are as they should be.
+        marks: What will be ours afterwards.
+    """
 
-def plan_removal(root: Path, manifest: Manifest) -> Plan:
-    """Take back all that is ours."""
-    plan = Plan(Manifest(directories=manifest.directories))
-    _remove(root, manifest, plan)
-    return plan
+    def __init__(self, root: Path, before: Manifest) -> None:
+        self.steps: list[Step] = []
+        self.kept = 0
+        self.marks: dict[str, list[str]] = {}
+        self._root = root
+        self._before = before
 
+    def set_up(self, wanted: Sequence[Wanted], path: str, *, writer: bool) -> None:
+        """Put what is wanted onto the host, and remove what was ours and is wanted no more.
 
-def _content(place: Path) -> Optional[bytes]:
-    """A regular file's content; None where there is none, b"" of what is no regular file."""
-    if not os.path.lexists(place):
-        return None
-    return place.read_bytes() if place.is_file() else b""
-
-
-def _write(root: Path, file: Write, manifest: Manifest, plan: Plan) -> None:
-    place = below(root, file.path)
-    new, now = digest(file.content), _content(place)
-    ours = manifest.files.get(file.path, [])
-    if now is None:
-        plan.do(file, f"write {file.path}")
-    elif digest(now) == new:
-        plan.kept += 1
-        if not ours:
-            return  # somebody else put it there: so it is not ours to remove
-    elif digest(now) in ours and not place.is_symlink():
-        plan.do(file, f"replace {file.path}")
-    else:
-        if ours:
-            plan.manifest.files[file.path] = ours
-        _write_beside(root, file, manifest, plan)
-        return
-    plan.manifest.files[file.path] = [new]
-
-
-def _write_beside(root: Path, file: Write, manifest: Manifest, plan: Plan) -> None:
-    # Not executable: FreeBSD's rc runs whatever lies beside a script and is.
-    beside = Write(file.path + NEW, file.content)
-    place, new = below(root, beside.path), digest(file.content)
-    now, ours = _content(place), manifest.files.get(beside.path, [])
-    let_be = f"leave {file.path}: setup did not write it so, it is yours"
-    if now is not None and digest(now) == new:
-        plan.told.append(f"{let_be}; the new version is in {beside.path}")
-        plan.manifest.files[beside.path] = [new]
-    elif now is None or digest(now) in ours:
-        plan.do(beside, f"{let_be}; write the new version to {beside.path}")
-        plan.manifest.files[beside.path] = [new]
-    else:
-        plan.told.append(f"{let_be}, and so is {beside.path}; the new version is in the package")
-
-
-def _link(root: Path, link: Link, manifest: Manifest, plan: Plan) -> None:
-    place = below(root, link.path)
-    now = os.readlink(place) if place.is_symlink() else None
-    was = manifest.links.get(link.path)
-    if now == link.target:
-        plan.kept += 1
-        if was is None:
+        Args:
+            wanted: Files and links, in their order.
+            path: The manifest's.  It is written first as well, with what is there and what is to
+                come: it is true whatever ends us meanwhile.
+            writer: Whether the text log's writer is wanted.
+        """
+        before = self._before
+        for each in wanted:
+            self._put(each)
+        known = {*self.marks, *(each.path for each in wanted)}
+        self._remove({path: marks for path, marks in before.marks.items() if path not in known})
+        made = (missing_directories(self._root, step.path) for step in self.steps if step.wanted)
+        directories = sorted({directory for each in made for directory in each})
+        after = Manifest(self.marks, [*before.directories, *directories], writer)
+        if not any(step.path for step in self.steps) and after == before:
             return
-    elif not os.path.lexists(place):
-        plan.do(link, f"link {link.path} -> {link.target}")
-    elif now is not None and now == was:
-        plan.do(link, f"link {link.path} -> {link.target}, no more {was}")
-    else:
-        plan.told.append(f"leave {link.path}: it is not ours; ours is {link.target}")
-        return
-    plan.manifest.links[link.path] = link.target
+        both = {
+            name: list(dict.fromkeys([*before.marks.get(name, ()), *self.marks.get(name, ())]))
+            for name in {**before.marks, **self.marks}
+        }
+        first = Wanted(path, after._replace(marks=both).dump())
+        self.steps.insert(0, Step("", path, first))
+        self.steps.append(Step("", path, Wanted(path, after.dump())))
 
+    def remove(self, path: str) -> None:
+        """Take back all that is ours, the manifest last."""
+        self._remove(self._before.marks)
+        if self._before.marks or self._before.directories:
+            self.steps.append(Step("", path))
 
-def _remove(root: Path, manifest: Manifest, plan: Plan) -> None:
-    for path, digests in sorted(manifest.files.items()):
-        place = below(root, path)
-        now = _content(place)
-        if now is None:
-            continue
-        if digest(now) in digests and not place.is_symlink():
-            plan.do(Remove(path), f"remove {path}")
-            for cached in _cached(place):
-                kept = f"{os.path.dirname(path)}/__pycache__/{cached.name}"
-                plan.do(Remove(kept), f"remove {kept}")
+    def _put(self, wanted: Wanted) -> None:
+        path, target = wanted.path, wanted.target
+        now, ours = mark(below(self._root, path)), self._before.marks.get(path, [])
+        if wanted.is_default:
+            if not now:
+                self.steps.append(Step(f"write {path}; it is yours from now on", path, wanted))
+            return
+        if not now:
+            words = f"link {path} -> {target}" if target else f"write {path}"
+            self.steps.append(Step(words, path, wanted))
+        elif now == wanted.mark:
+            self.kept += 1
+            if not ours:
+                return  # somebody else put it there: so it is not ours to remove
+        elif now in ours:
+            words = f"link {path} -> {target}, no more {now[3:]}" if target else f"replace {path}"
+            self.steps.append(Step(words, path, wanted))
         else:
-            plan.told.append(f"leave {path}: setup did not write it so, it is yours")
-    for path, target in sorted(manifest.links.items()):
-        place = below(root, path)
-        if place.is_symlink() and os.readlink(place) == target:
-            plan.do(Remove(path), f"remove {path}")
-        elif os.path.lexists(place):
-            plan.told.append(f"leave {path}: it is not ours any more")
+            self._leave(wanted, ours)
+            return
+        self.marks[path] = [wanted.mark]
 
+    def _leave(self, wanted: Wanted, ours: list[str]) -> None:
+        path, beside = wanted.path, wanted.path + NEW
+        if ours and not wanted.target:
+            self.marks[path] = ours
+        if wanted.target:
+            self.steps.append(Step(f"leave {path}: it is not ours; ours is {wanted.target}"))
+            return
+        left = f"leave {path}: setup did not write it so, it is yours"
+        now = mark(below(self._root, beside))
+        if now == wanted.mark:
+            self.steps.append(Step(f"{left}; the new version is in {beside}"))
+        elif not now or now in self._before.marks.get(beside, []):
+            # Not executable: FreeBSD's rc runs whatever is beside a script and is.
+            new = Wanted(beside, wanted.content)
+            self.steps.append(Step(f"{left}; write the new version to {beside}", beside, new))
+        else:
+            words = f"{left}, and so is {beside}; the new version is in the package"
+            self.steps.append(Step(words))
+            return
+        self.marks[beside] = [wanted.mark]
 
-def _cached(place: Path) -> list[Path]:
-    """What Python keeps of a file that it imported."""
-    return sorted(place.parent.glob(f"__pycache__/{place.stem}.*.pyc"))
+    def _remove(self, ours: Mapping[str, list[str]]) -> None:
+        """Remove files and links, jails before the filters and actions that they need."""
+        for path, marks in sorted(ours.items(), reverse=True):
+            place = below(self._root, path)
+            now = mark(place)
+            if now in marks:
+                self.steps.append(Step(f"remove {path}", path))
+                for cached in sorted(place.parent.glob(f"__pycache__/{place.stem}.*.pyc")):
+                    name = f"{os.path.dirname(path)}/__pycache__/{cached.name}"
+                    self.steps.append(Step(f"remove {name}", name))
+            elif now and marks[-1].startswith("-> "):
+                self.steps.append(Step(f"leave {path}: it is not ours any more"))
+            elif now:
+                self.steps.append(Step(f"leave {path}: setup did not write it so, it is yours"))

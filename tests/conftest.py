@@ -6,7 +6,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+from typing import Any, Callable
 
 import pytest
 
@@ -24,12 +24,12 @@ def interrupts() -> None:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Callable[..., f2b.Server]]:
-    """A maker of private fail2ban servers; all are stopped at the end."""
+    """A maker of private fail2ban servers; at the end all are stopped and their logs checked."""
     if f2b.SERVER is None or f2b.CLIENT is None:
         pytest.skip("needs fail2ban-server and fail2ban-client (`make test` installs them)")
     servers = []
 
-    def make(jails: str, **options: bool) -> f2b.Server:
+    def make(jails: str, **options: Any) -> f2b.Server:
         folder = tmp_path / f"server{len(servers)}"
         folder.mkdir()
         servers.append(f2b.Server(folder, jails, **options))
@@ -38,6 +38,8 @@ def server(tmp_path: Path) -> Iterator[Callable[..., f2b.Server]]:
     yield make
     for each in servers:
         each.stop()
+    for each in servers:
+        each.end()
 
 
 @pytest.fixture

@@ -301,6 +301,7 @@ class Listener:
         self.buffer_size = buffer_size
         self.had = self.lost = 0
         self._is_behind = False
+        self._is_closed = False
         self._selector: Optional[selectors.BaseSelector] = None
         self._selected = 0  # which opening of the interface the selector is for
         self._bell, self._button = socket.socketpair()
@@ -382,7 +383,10 @@ class Listener:
             self._selector = None
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more; closing twice is harmless."""
+        if self._is_closed:
+            return
+        self._is_closed = True
         self._forget_selector()
         self._bell.close()
         self._button.close()

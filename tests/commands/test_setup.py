@@ -590,6 +590,6 @@ def test_a_stock_fail2ban_bans_after_setup(tmp_path: Path) -> None:
         server.start()
         server.wait_for_bans("198.51.100.9")
     finally:
-        server.stop()
+        server.end()
     manifest = json.loads((server.config / NAME).read_text())
     assert f"/config/{LOADER.removeprefix(CONFIG + '/')}" in manifest["files"]

@@ -385,3 +385,14 @@ def test_jails_that_come_and_go_never_lock_each_other_out(path: Path, seed: int)
     assert not any(thread.is_alive() for thread in threads)
     assert whole
     assert all(whole)
+
+
+def test_closing_twice_is_harmless(world: World) -> None:
+    """fail2ban ends a jail's thread and the filter by itself: both close what is open."""
+    one, two = listener([]), listener([])
+    one.read()
+    for _ in range(2):
+        one.close()
+    assert not world.handles[0].closed
+    two.close()
+    assert world.handles[0].closed

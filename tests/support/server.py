@@ -8,11 +8,13 @@ and socket, pid file, log and database are there as well.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sysconfig
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -66,13 +68,22 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = PATIEN
 class Server:
     """A fail2ban server with its own folder.
 
-    jails: the text of jail.local.  packaged: whether it is told where the package is.
+    Args:
+        folder: an empty directory.
+        jails: the text of jail.local.
+        packaged: whether the server's configuration names the package's place.
+        expected: regular expressions of the errors that the test provokes; no other may be
+            in the log at the end.
 
-    took: command -> seconds until fail2ban-client had its answer, at the worst.
+    Attributes:
+        took: command -> seconds until fail2ban-client had its answer, at the worst.
     """
 
-    def __init__(self, folder: Path, jails: str, *, packaged: bool = True) -> None:
+    def __init__(
+        self, folder: Path, jails: str, *, packaged: bool = True, expected: Sequence[str] = ()
+    ) -> None:
         self.folder = folder
+        self.expected = list(expected)
         self.config = folder / "config"
         self.log = folder / "fail2ban.log"
         self.process: Optional[subprocess.Popen[bytes]] = None
@@ -176,6 +187,21 @@ class Server:
             self.client("stop")
             self.process.wait(PATIENCE)
         return time.monotonic() - begin
+
+    def end(self) -> None:
+        """Stop the server, and assert that it logged no error but the expected ones."""
+        self.stop()
+        unexpected = self.unexpected()
+        assert not unexpected, "\n".join(unexpected)
+
+    def unexpected(self) -> list[str]:
+        """Return the lines of level ERROR or CRITICAL that no expected expression matches."""
+        return [
+            line
+            for line in self.output().splitlines()
+            if re.search(r"\]: (ERROR|CRITICAL) |^Traceback|^ERROR|^CRITICAL", line)
+            and not any(re.search(known, line) for known in self.expected)
+        ]
 
     def kill(self) -> None:
         """End the server as kill -9 does."""

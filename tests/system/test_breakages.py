@@ -117,7 +117,7 @@ class Site:
             path.write_bytes(savefile_header())
         self.text = folder / "plain.log"
         self.text.touch()
-        self.server = Server(folder, "")
+        self.server = Server(folder, "", expected=[r"cannot be loaded\b", "this jail stays idle"])
         self._sources = (f"198.51.{1 + n // 250}.{1 + n % 250}" for n in range(10_000))
 
     def jails(self, **broken: dict[str, str]) -> None:
@@ -157,7 +157,8 @@ class Site:
         assert late == {}
 
     def says(self, name: str, word: str) -> None:
-        """Assert that a jail's status says why it does not ban."""
+        """Assert that a jail's status says why it does not ban; the log may say it, too."""
+        self.server.expected.append(re.escape(word))
         wait_for(lambda: word in self.server.client("status", name), f"{word!r} in the status")
 
 
@@ -171,6 +172,7 @@ def broken(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[str], Site
     names = {row: f"row{number}" for number, row in enumerate(ROWS)}
     site = Site(tmp_path_factory.mktemp(request.param), list(names.values()))
     wrong = {names[row]: ROWS[row].options for row in ROWS}
+    site.server.expected += ["No failure-id group in", "Unable to compile regular expression"]
     try:
         site.jails(**(wrong if request.param == "start" else {}))
         site.server.start()
@@ -194,7 +196,7 @@ def broken(request: Any, tmp_path_factory: Any) -> Iterator[Callable[[str], Site
 
         yield look
     finally:
-        site.server.stop()
+        site.server.end()
 
 
 def needs_server() -> None:
@@ -215,7 +217,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made = Site(tmp_path, ["pflog"])
     made.jails()
     yield made
-    made.server.stop()
+    made.server.end()
 
 
 def break_loader(site: Site, text: str) -> None:
@@ -307,6 +309,7 @@ def test_action_that_does_not_start(site: Site) -> None:
         "[Definition]\nactionstart = echo 'no anchor f2b' >&2; exit 1\nactionban = true\n"
         "actionunban = true\n"
     )
+    site.server.expected += ["returned 1$", "'fails'", "action fails did not start"]
     site.jails(pflog={"action": "recorder\n         fails"})
     site.server.start()
     site.others_are_well()
@@ -388,6 +391,7 @@ class Action(ActionBase):
 def test_action_that_ends_its_thread(site: Site) -> None:
     """An action that raises what would end fail2ban's threads is one that failed."""
     (site.server.config / "action.d/ends.py").write_text(ENDS)
+    site.server.expected += ["'ends'", "action ends did not start"]
     site.jails(pflog={"action": "recorder\n         ends.py"})
     site.server.start()
     site.bans("pflog")
@@ -401,7 +405,7 @@ def test_action_that_ends_its_thread(site: Site) -> None:
     site.bans("pflog")
 
 
-@pytest.mark.parametrize("gone", ["health.py", "__init__.py"])
+@pytest.mark.parametrize("gone", ["jail/selfcheck.py", "__init__.py"])
 def test_half_an_upgrade(site: Site, tmp_path: Path, gone: str) -> None:
     """With one module missing the jails stay idle; a loader that is cut goes on with the old."""
     package = tmp_path / "half/fail2ban_pflog"
@@ -437,6 +441,7 @@ def test_odd_paths_at_run_time(site: Site, tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as bound:
         bound.bind(str(odd / "socket"))
     site.server.start()
+    site.server.expected.append(re.escape(f"[pflog] {odd}"))
     names = ["loop", "zero", "fifo", "socket", ".", "missing", "nul\0", "n" * 300, "e\x1b[31m"]
     for name in names:
         site.server.ask("set", "pflog", "addlogpath", f"{odd}/{name}")

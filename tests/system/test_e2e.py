@@ -31,6 +31,9 @@ from tests.support.server import Server, wait_for
 from tests.support.wire import add_pair, in_namespace, inject, network, start_live
 
 SCANNER, CLIENT = "198.51.100.7", "198.51.100.8"
+IDLE = r"Jails with backend = pflog stay idle, .*cannot be loaded|\[pflog\] .*cannot be loaded"
+"""What is logged where the package cannot be loaded."""
+
 MakeServer = Callable[..., Server]
 
 
@@ -183,7 +186,9 @@ def test_all_other_jails_run(server: MakeServer, tmp_path: Path, case: str) -> N
     path = tmp_path / "pflog"
     if content is not None:
         path.write_bytes(content)
-    f2b = server(jail(path if content else "", backend) + plain_jail(tmp_path)).start()
+    f2b = server(
+        jail(path if content else "", backend) + plain_jail(tmp_path), expected=[re.escape(word)]
+    ).start()
     intrude(tmp_path)
     f2b.wait_for_bans("192.0.2.99")
     wait_for(lambda: word in f2b.client("status", "pflog"), f"{word!r} in the status")
@@ -193,7 +198,7 @@ def test_all_other_jails_run(server: MakeServer, tmp_path: Path, case: str) -> N
 
 def test_package_not_importable(server: MakeServer, savefile: Path, tmp_path: Path) -> None:
     """Without the package its jails stay idle and say what to do; the others run."""
-    f2b = server(jail(savefile) + plain_jail(tmp_path), packaged=False).start()
+    f2b = server(jail(savefile) + plain_jail(tmp_path), packaged=False, expected=[IDLE]).start()
     intrude(tmp_path)
     f2b.wait_for_bans("192.0.2.99")
     assert "cannot be loaded" in f2b.status("pflog")["Idle because"]
@@ -214,7 +219,7 @@ def test_broken_package(server: MakeServer, savefile: Path, tmp_path: Path, faul
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "backend.py").write_text(fault + "\n")
-    f2b = server(jail(savefile) + plain_jail(tmp_path), packaged=False)
+    f2b = server(jail(savefile) + plain_jail(tmp_path), packaged=False, expected=[IDLE])
     (f2b.config / "jail.d/00-pflog-backend.local").write_text(
         f'[pflog-backend]\naction = pflog-backend.py[path="{package.parent}"]\n'
     )
@@ -385,6 +390,7 @@ def test_interface_comes_goes_and_comes_back(server: MakeServer, namespace: str)
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
     in_namespace(namespace, "ip", "link", "del", "pflog9")
     f2b = live_server(server, jail(backend="pflog[interface=pflog9]"), namespace)
+    f2b.expected += ["pflog9: there is no such interface", "pflog9 is gone"]
     wait_for(lambda: "waiting for pflog9" in f2b.status("pflog")["pflog9"], "the status")
     add_pair(namespace)
     wait_for(lambda: "listening" in f2b.status("pflog")["pflog9"], "listening")
@@ -437,6 +443,7 @@ def test_wrong_interface(server: MakeServer, namespace: str, tmp_path: Path) -> 
     """An interface that is not pf's is refused with its link type; other jails run."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
     f2b = server(jail(backend="pflog[interface=pflog9]") + plain_jail(tmp_path))
+    f2b.expected.append("link type 1 instead of 117")
     f2b.start("ip", "netns", "exec", namespace)
     wait_for(lambda: "link type 1 instead of 117" in f2b.status("pflog")["pflog9"], "the status")
     intrude(tmp_path)

@@ -89,7 +89,7 @@ def test_backend_by_entry_point(
         assert "uses fail2ban_pflog.backend:FilterPflog" in server.log.read_text()
         assert "following" in server.status("pflog")[str(tmp_path / "pflog")]
     finally:
-        server.stop()
+        server.end()
 
 
 def test_without_the_patch_there_is_no_such_backend(

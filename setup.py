@@ -80,7 +80,10 @@ setup(
     keywords=["fail2ban", "pf", "pflog", "packet filter", "firewall", "port scan", "BSD"],
     python_requires=">=3.9",
     packages=find_packages(include=["fail2ban_pflog", "fail2ban_pflog.*"]),
-    package_data={"fail2ban_pflog": ["py.typed"]},
+    package_data={
+        "fail2ban_pflog": ["py.typed"],
+        "fail2ban_pflog.backtest.report": ["page.css", "page.js"],
+    },
     data_files=[
         *shared("completions/bash", "bash-completion/completions"),
         *shared("completions/zsh", "zsh/site-functions"),
@@ -92,7 +95,7 @@ setup(
     ext_modules=compiled(),
     extras_require={
         "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
-        "backtest": ["matplotlib>=3.6", "rich", "zstandard; python_version < '3.14'"],
+        "backtest": ["matplotlib>=3.6", "zstandard; python_version < '3.14'"],
         "export": ["pyarrow>=15"],
         "test": ["check-jsonschema", "duckdb", "mypy", "pyarrow>=15", "pytest", "ruff", "shtab"],
     },

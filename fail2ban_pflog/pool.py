@@ -27,6 +27,7 @@ import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, Callable, Optional, TypeVar
 
@@ -163,6 +164,7 @@ def _processes(start: Callable[[], Any], jobs: int) -> Iterator[list[Connection]
     """Start processes, each with a pipe; end them."""
     context = multiprocessing.get_context("spawn")
     pipes, processes = [], []
+    resource_tracker.ensure_running()  # or else the first start does, and unblocks the signal
     # Ctrl-C comes to all processes: this one takes it.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit that
     try:

@@ -101,7 +101,7 @@ def test_core_is_pure_and_only_the_seam_imports_fail2ban() -> None:
 def test_package_is_small_to_import() -> None:
     """Importing the command line loads neither pcapy nor fail2ban nor a plot library."""
     code = "import sys, fail2ban_pflog.cli as c; c.main(['--version'])"
-    heavy = ("pcapy", "fail2ban", "matplotlib", "pyarrow", "rich", "asyncio")
+    heavy = ("pcapy", "fail2ban", "matplotlib", "pyarrow", "asyncio")
     check = (
         f"try:\n {code}\nexcept SystemExit: pass\nprint([m for m in {heavy} if m in sys.modules])"
     )

@@ -276,11 +276,11 @@ def _backtest(arguments: argparse.Namespace) -> int:
     names = _jails(arguments, configuration)
     lines = bool(arguments.verbose or arguments.json or arguments.html)
     judges = [Judge(configuration.load(name, _settings(arguments)), lines=lines) for name in names]
-    run = Run(judges, survey=bool(arguments.plot or arguments.html))
+    run = Run(judges, statistics=bool(arguments.plot or arguments.html))
     captures = Captures(arguments.captures, _tell)
     interrupted = False
     try:
-        with progress("judging") as report:
+        with progress("replaying") as report:
             run.read(captures, lambda packets: report(captures.done, captures.size, packets))
     except KeyboardInterrupt:
         interrupted = True
@@ -306,7 +306,8 @@ def _writing() -> Iterator[None]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise _OutputError(f"cannot write what came of it: {error}") from None
+        to = f" to {error.filename}" if error.filename else ""
+        raise _OutputError(f"cannot write what came of it{to}: {error.strerror}") from None
 
 
 def _warnings(problems: Sequence[str], interrupted: bool) -> list[str]:
@@ -354,6 +355,7 @@ def _draw(
     from .replay.jail import FAIL2BAN
     from .report import html as page
     from .report import plots as pictures
+    from .report.files import write_whole
 
     if arguments.plot:
         parts = [(section.heading, section.pictures) for section in sections]
@@ -363,7 +365,7 @@ def _draw(
             sections = [section._replace(pictures=()) for section in sections]
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         origin = page.Origin(captures, command, FAIL2BAN, time.time(), warnings)
-        page.write_page(arguments.html, sections, origin)
+        write_whole(arguments.html, page.page(sections, origin).encode())
 
 
 def _one_jail(arguments: argparse.Namespace, configuration: Configuration) -> str:
@@ -399,7 +401,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
         settings,
         tuple(arguments.trust),
     )
-    with progress(f"judging {len(settings)} settings") as report:
+    with progress(f"replaying {len(settings)} settings:") as report:
         judged = run_sweep(asked, _tell, report)
     advice = Advice(judged.outcomes, judged.profiles, trust, own)
     for problem in judged.problems:
@@ -460,7 +462,7 @@ def _explain(arguments: argparse.Namespace) -> int:
     transcript = Transcript(sys.stdout.write)
     interrupted = False
     with ExitStack() as shown:
-        report: Optional[Progress] = shown.enter_context(progress("judging"))
+        report: Optional[Progress] = shown.enter_context(progress("replaying"))
 
         def tell(each: Explanation) -> None:
             nonlocal report

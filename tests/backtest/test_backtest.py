@@ -420,13 +420,13 @@ def test_words() -> None:
 
 def test_census() -> None:
     """Sources are counted exactly, and when there are many, well enough in little memory."""
-    census = survey.Census()
+    census = survey.SourceCounter()
     for number in range(300_000):
         census.add(struct.pack("!I", number))
         census.add(struct.pack("!I", number // 2))
-        if number == survey.MAX_TOLD_APART - 1:
-            assert census.count == survey.MAX_TOLD_APART
-    assert census.count > survey.MAX_TOLD_APART
+        if number == survey.MAX_COUNTED_EXACTLY - 1:
+            assert census.count == survey.MAX_COUNTED_EXACTLY
+    assert census.count > survey.MAX_COUNTED_EXACTLY
     assert abs(census.count - 300_000) < 3_000
 
 

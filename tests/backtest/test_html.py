@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The page: what it tells, that it needs nothing else, that nothing in it runs but its script."""
+"""The page: what it says, that it needs nothing else, that nothing in it runs but its script."""
 
 from __future__ import annotations
 
@@ -110,12 +110,11 @@ def test_holds_everything_itself(tmp_path: Path, capture: Path) -> None:
         assert f"{name}-src 'sha256-{digest}'" in policy
 
 
-def test_pictures_for_screen_and_phone(tmp_path: Path, capture: Path) -> None:
-    """Each picture is there twice, as wide as a screen and as a phone, with what it shows in
-    words; all ids are different."""
+def test_pictures(tmp_path: Path, capture: Path) -> None:
+    """Each picture is there with what it shows in words; all ids are different."""
     pytest.importorskip("matplotlib")
     text, parts = made(tmp_path, capture)
-    assert [name for name, _ in parts.elements].count("svg") == 6
+    assert [name for name, _ in parts.elements].count("svg") == 3
     assert len(parts.held["figcaption"]) == 3
     assert "1 source of 2 would have been banned" in parts.held["figcaption"][0]
     ids = [attributes["id"] for _, attributes in parts.elements if "id" in attributes]
@@ -124,7 +123,7 @@ def test_pictures_for_screen_and_phone(tmp_path: Path, capture: Path) -> None:
     assert "max-width: 36rem" in text
 
 
-def test_tells_what_it_was_made_of(tmp_path: Path, capture: Path) -> None:
+def test_names_what_it_was_made_of(tmp_path: Path, capture: Path) -> None:
     """It names captures with their packets and times, options in force, versions, when it was
     made and by which command."""
     broken = tmp_path / "broken"

@@ -23,7 +23,7 @@ from .configuration import ConfigurationError, logged_errors
 from .jail import options_in_force, set_time
 from .profile import Profiles
 from .replay import Ban, Close, Judge
-from .statistics import Census, Survey
+from .statistics import SourceCounter, Statistics
 
 __all__ = ["Result", "Run", "Trust"]
 
@@ -79,9 +79,9 @@ class Result(NamedTuple):
 
     maxretry, findtime, bantime: as the jail was run, times in seconds.
     packets: how many were read.  prevented, bans: see ``Judge``.  sources: how many there
-    were, see ``Census``.  begin, end: times of the first and last packet, 0.0 where none.
+    were, see ``SourceCounter``.  begin, end: times of the first and last packet, 0.0 where none.
     close: the sources that came close.  trusted: the banned ones that are trusted.
-    survey: where it was asked for.  options: of the jail, as it was run.
+    statistics: where it was asked for.  options: of the jail, as it was run.
     """
 
     jail: str
@@ -96,7 +96,7 @@ class Result(NamedTuple):
     end: float
     close: list[Close]
     trusted: list[str]
-    survey: Optional[Survey] = None
+    statistics: Optional[Statistics] = None
     options: Sequence[tuple[str, str]] = ()
 
     @property
@@ -131,7 +131,7 @@ class Run:
     """One pass over captures, by one or several judges.
 
     feeds: what feeds the judges, where they do not do it themselves.
-    survey: whether to gather what the pictures need.
+    statistics: whether to gather what the pictures need.
     profiles: what sources do by themselves; it is told of each packet.
     packets: how many were read so far.
     """
@@ -140,15 +140,17 @@ class Run:
         self,
         judges: Sequence[Judge],
         feeds: Optional[Sequence[Feed]] = None,
-        survey: bool = False,
+        statistics: bool = False,
         profiles: Optional[Profiles] = None,
     ) -> None:
         self.judges = judges
         self._profiles = profiles
         self._feeds: Sequence[Feed] = feeds or judges
         self.packets = 0
-        self._surveys = [Survey(judge.filter.options) if survey else None for judge in judges]
-        self._census = Census()
+        self._statistics = [
+            Statistics(judge.filter.options) if statistics else None for judge in judges
+        ]
+        self._sources = SourceCounter()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0
         leads = [feed.lead for feed in self._feeds if feed.lead not in judges]
@@ -173,10 +175,10 @@ class Run:
                 report(self.packets)
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
-        count, decode = self._census.add, self._formatters[byteorder].decode
+        count, decode = self._sources.add, self._formatters[byteorder].decode
         number = self.packets
         lowest, end = math.inf, self._end
-        surveyed, profiles = self._surveys[0] is not None, self._profiles
+        surveyed, profiles = self._statistics[0] is not None, self._profiles
         try:
             for record in records:
                 number += 1
@@ -205,7 +207,7 @@ class Run:
             self._begin, self._end = min(self._begin, lowest), end
 
     def _survey(self, time: float, frame: bytes, packet: Packet, prevented: Sequence[bool]) -> None:
-        for survey, banned in zip(self._surveys, prevented):
+        for survey, banned in zip(self._statistics, prevented):
             if survey is not None:
                 survey.packet(time, frame, packet, banned)
 
@@ -234,10 +236,10 @@ class Run:
     def results(self, trust: Trust) -> list[Result]:
         """What the judges found so far, in their order."""
         return [
-            self._result(judge, survey, trust) for judge, survey in zip(self.judges, self._surveys)
+            self._result(judge, each, trust) for judge, each in zip(self.judges, self._statistics)
         ]
 
-    def _result(self, judge: Judge, survey: Optional[Survey], trust: Trust) -> Result:
+    def _result(self, judge: Judge, statistics: Optional[Statistics], trust: Trust) -> Result:
         banned = dict.fromkeys(ban.source for ban in judge.bans)
         return Result(
             jail=judge.jail.name,
@@ -247,11 +249,11 @@ class Run:
             packets=self.packets,
             prevented=judge.prevented,
             bans=judge.bans,
-            sources=self._census.count,
+            sources=self._sources.count,
             begin=self._begin if self.packets else 0.0,
             end=self._end,
             close=judge.close,
             trusted=[source for source in banned if source in trust],
-            survey=survey,
+            statistics=statistics,
             options=options_in_force(judge.jail),
         )

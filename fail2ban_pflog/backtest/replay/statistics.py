@@ -14,11 +14,11 @@ from ...options import Options
 from ...pflog.packet import Packet
 from ...policy.dedup import Dedup
 from ...policy.kinds import MODES, OTHER_DIRECTION
-from .portmap import Dots
+from .portmap import PortMap
 
-__all__ = ["MAX_TOLD_APART", "Census", "Survey", "Timeline"]
+__all__ = ["MAX_COUNTED_EXACTLY", "SourceCounter", "Statistics", "Timeline"]
 
-MAX_TOLD_APART = 65_536
+MAX_COUNTED_EXACTLY = 65_536
 """Different sources counted exactly, some 7 MB; how many more there were is estimated."""
 
 MAX_BINS = 512
@@ -36,8 +36,8 @@ they stretch a time line to so many times its length."""
 _BITS = 1 << 20
 
 
-class Census:
-    """How many different sources there were: exact up to MAX_TOLD_APART, then estimated.
+class SourceCounter:
+    """How many different sources there were: exact up to MAX_COUNTED_EXACTLY, then estimated.
 
     The estimate, by linear counting, is within one percent up to some five million.
     """
@@ -51,7 +51,7 @@ class Census:
         exact = self._exact
         if source in exact:
             return
-        if len(exact) < MAX_TOLD_APART:
+        if len(exact) < MAX_COUNTED_EXACTLY:
             exact.add(source)
         else:
             digest = blake2b(source, digest_size=4).digest()
@@ -60,7 +60,7 @@ class Census:
 
     @property
     def count(self) -> int:
-        """How many there were; more than MAX_TOLD_APART is an estimate."""
+        """How many there were; more than MAX_COUNTED_EXACTLY is an estimate."""
         seen = bin(int.from_bytes(self._bits, "big")).count("1")
         others = math.ceil(_BITS * math.log(_BITS / max(1, _BITS - seen)))
         return len(self._exact) + others
@@ -152,7 +152,7 @@ class Timeline:
         return inside, sum(counts) - (before[last] - before[first])
 
 
-class Survey:
+class Statistics:
     """What the pictures need beside the bans.
 
     options: of the jail's backend.  Packets are judged by them once more here, for what a ban
@@ -161,7 +161,7 @@ class Survey:
 
     def __init__(self, options: Options) -> None:
         self.timeline = Timeline()
-        self.dots = Dots()
+        self.portmap = PortMap()
         self._distinct: Dedup[None] = Dedup(
             options.distinct, options.mode, direction=options.direction, prefix6=options.prefix6
         )
@@ -177,7 +177,9 @@ class Survey:
         found = distinct.why(time, whom, packet, frame)
         if not source or found is OTHER_DIRECTION:
             return
-        seen = self.dots.add(time, source, packet.dport, prevented)
+        seen = self.portmap.add(time, source, packet.dport, prevented)
         if found.rank <= self._highest:
             every = distinct.what == "none"
-            self.dots.target(seen, self._packets if every else distinct.target(packet, found))
+            self.portmap.add_target(
+                seen, self._packets if every else distinct.target(packet, found)
+            )

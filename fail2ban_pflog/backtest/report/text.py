@@ -23,7 +23,7 @@ from ...sources.captures import Contents
 from ..replay.evidence import Evidence
 from ..replay.replay import Ban, Close
 from ..replay.run import Result
-from ..replay.statistics import MAX_TOLD_APART
+from ..replay.statistics import MAX_COUNTED_EXACTLY
 from .words import (
     count,
     duration,
@@ -114,7 +114,7 @@ def settings(result: Result) -> str:
 def _facts(result: Result) -> list[tuple[str, str]]:
     banned = len(result.banned)
     again = len(result.bans) - banned
-    about = "about " if result.sources > MAX_TOLD_APART else ""
+    about = "about " if result.sources > MAX_COUNTED_EXACTLY else ""
     sources = round(result.sources, -3) if about else result.sources
     facts = [
         (name, value)

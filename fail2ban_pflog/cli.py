@@ -101,7 +101,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except UsageError as error:
-        print(f"fail2ban-pflog {arguments.command}: {printable(str(error))}", file=sys.stderr)
+        text = "\n".join(map(printable, str(error).splitlines()))
+        print(f"fail2ban-pflog {arguments.command}: {text}", file=sys.stderr)
         return Exit.USAGE
     except Exception:
         traceback.print_exc()

@@ -2,8 +2,8 @@
 """Packets as Arrow columns: the documented fields of ``--json``, then what SQL needs besides.
 
 What Python must do per packet is done by ``packet``, ``fields.measures`` and the policy;
-everything else here is done per column.  pf's header and addresses recur: each is put into
-words once per table, and the packets refer to it (dictionary columns).
+everything else here is done per column.  pf's header and addresses recur: each becomes
+text once per table, and the packets refer to it (dictionary columns).
 
 Numbers are signed: Spark has no others.
 """
@@ -25,7 +25,7 @@ from ...policy.kinds import KINDS, MODES, Kind
 __all__ = ["SCHEMA", "Row", "table"]
 
 Row = tuple[int, int, bytes, Packet, Measures, Kind]
-"""Seconds, microseconds, frame; what it was decoded to; what the policy says of it."""
+"""Seconds, microseconds, frame; the packet and its measures; its kind."""
 
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 
@@ -66,12 +66,12 @@ _FLAGS = pa.array(
     [[name for bit, name in enumerate(TCP_FLAGS) if flags >> bit & 1] for flags in range(256)],
     pa.list_(pa.string()),
 )
-_NUMBER = {reason: number for number, reason in enumerate(KINDS.values())}
+_NUMBER = {kind: number for number, kind in enumerate(KINDS.values())}
 _WHY = pa.array(KINDS, pa.string())
 _MODE = pa.array(
     [
-        next((name for name, mode in MODES.items() if reason.rank <= mode), None)
-        for reason in KINDS.values()
+        next((name for name, mode in MODES.items() if kind.rank <= mode), None)
+        for kind in KINDS.values()
     ],
     pa.string(),
 )
@@ -96,7 +96,7 @@ def table(rows: Sequence[Row]) -> pa.Table:
     kind = _number(kinds, pa.int16())
     is_tcp = pc.equal(protocol, TCP)
     is_icmp = pc.or_(pc.equal(protocol, ICMP), pc.equal(protocol, ICMP6))
-    why = pa.array([_NUMBER[reason] for reason in whys], pa.int32())
+    why = pa.array([_NUMBER[kind] for kind in whys], pa.int32())
     columns = {
         "time": pc.add(
             pc.multiply(pa.array(seconds, pa.int64()), 1_000_000),
@@ -157,14 +157,14 @@ def _dictionary(values: Any, name: str) -> pa.Array:
 
 
 def _words(values: pa.Array, word: Callable[[Any], str]) -> pa.Array:
-    """Return the values in words; each different one is put into words once."""
+    """Return the values as text; each different one is converted once."""
     encoded = values.dictionary_encode()
     words = _dictionary([word(each) for each in encoded.dictionary.to_pylist()], "source")
     return words.take(encoded.indices)
 
 
 def _network(address_: bytes) -> str:
-    """Return what one owner commonly has: an IPv4 address's /24, an IPv6 address's /64."""
+    """Return the network that one owner commonly has: an IPv4 /24, an IPv6 /64."""
     if len(address_) == 4:
         return f"{address(address_[:3] + bytes(1))}/24"
     return f"{address(address_[:8] + bytes(8))}/64"

@@ -5,9 +5,9 @@
     DIR/_captures/host=NAME/IDENTITY.json              what was exported of a capture
 
 A capture's *identity* is its first packet, bytes and time: it stays the same while the file
-grows, is renamed, packed or converted.  Its parts have it in their names, so doing a capture
-anew replaces what was there; nothing is counted twice.  Which captures are done, a *stamp* of
-the file tells (size, time, first bytes), without unpacking it.
+grows, is renamed, compressed or converted.  Its parts have it in their names, so doing a capture
+anew replaces what was there; nothing is counted twice.  A *stamp* of the file (size, time, first
+bytes) shows that it was done, without decompressing it.
 
 Parts are written and flushed under temporary names, then renamed by one process, which writes
 down before what it is going to do: whatever is interrupted is done anew the next time.
@@ -33,7 +33,7 @@ STAMPED = 4096
 """Bytes at a file's beginning that its stamp covers."""
 
 MAX_STAMPS = 16
-"""Stamps kept of one capture, under which it was seen: plain, packed, copied."""
+"""Stamps kept of one capture, under which it was seen: plain, compressed, copied."""
 
 
 class Part(NamedTuple):
@@ -52,8 +52,11 @@ class Part(NamedTuple):
 class Capture(NamedTuple):
     """What was written of a capture.
 
-    identity: empty where it has no packet.  stamp: None where the file has none, or changed
-    meanwhile.  first: the first packet's time in seconds.  told: what is to be told about it.
+    Attributes:
+        identity: Empty where it has no packet.
+        stamp: None where the file has none, or changed meanwhile.
+        first: The first packet's time in seconds.
+        messages: What the administrator has to know about it.
     """
 
     name: str
@@ -63,14 +66,16 @@ class Capture(NamedTuple):
     first: int
     damaged: bool
     parts: list[Part]
-    told: list[str]
+    messages: list[str]
 
 
 class Entry(NamedTuple):
     """What is known of a capture that is there; the fields of its JSON file.
 
-    name: where it was read.  parts: relative to the host's directory.
-    packets: 0 while the parts are being renamed.
+    Attributes:
+        name: Where it was read.
+        packets: 0 while the parts are being renamed.
+        parts: Relative to the host's directory.
     """
 
     name: str
@@ -110,7 +115,8 @@ class Store:
     def open(self) -> Iterator[None]:
         """Hold the directory for this process alone.
 
-        Raises OSError where it cannot be written, or another process holds it.
+        Raises:
+            OSError: It cannot be written, or another process holds it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         self._book.mkdir(parents=True, exist_ok=True)
@@ -128,7 +134,7 @@ class Store:
                 self._clean()
 
     def _clean(self) -> None:
-        """Remove what an interrupted export left."""
+        """Remove what an interrupted export left behind."""
         for left in (*self.root.glob("day=*/.*.tmp"), *self._book.glob(".*.tmp")):
             left.unlink(missing_ok=True)
 
@@ -154,7 +160,11 @@ class Store:
     def add(self, capture: Capture) -> Optional[str]:
         """Take a capture's parts, in place of those that were there.
 
-        Returns what is to be told, if something is.  Raises OSError.
+        Returns:
+            Why they were not taken, if they were not.
+
+        Raises:
+            OSError: Something cannot be written.
         """
         old = self._entries.get(capture.identity)
         stamps = [capture.stamp] if capture.stamp and not capture.damaged else []

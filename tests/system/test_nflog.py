@@ -141,6 +141,7 @@ def test_ban_outlives_reload_restart_and_flush(f2b: Server, net: Linux) -> None:
 
 def test_group_that_is_taken_is_waited_for(f2b: Server, net: Linux) -> None:
     """While another program has the group the status says so; then it is listened to."""
+    f2b.expected.append("another program listens to it already")
     f2b.stop()
     other = subprocess.Popen(
         within(net.host, "tcpdump", "-q", "-i", "nflog:5", "-w", "/dev/null"),

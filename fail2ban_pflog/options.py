@@ -138,7 +138,7 @@ def whole(text: str, low: int, high: int, step: int = 1) -> int:
 
 
 def _interface(text: str) -> str:
-    if not re.fullmatch(r"[!-~]{0,64}", text):
+    if not re.fullmatch(r"[ -~]{0,256}", text):
         raise ValueError("no name of an interface")
     return text
 
@@ -166,6 +166,11 @@ class Options(NamedTuple):
     hold: int = 0
     brake: int = 0
 
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """The names in ``interface``, which commas or blanks separate, each once."""
+        return tuple(dict.fromkeys(self.interface.replace(",", " ").split()))
+
     @classmethod
     def parse(cls, given: dict[str, str]) -> Options:
         """Check the options.
@@ -188,7 +193,7 @@ class Options(NamedTuple):
 
 
 _CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
-    "interface": (_interface, "an interface's name as pflog0"),
+    "interface": (_interface, "names of interfaces as pflog0"),
     "direction": (_direction, "in, out or in|out"),
     "prefix6": (lambda text: whole(text, 8, 128, 8), "a multiple of 8, 8 to 128"),
     "silence": (seconds, "a time as 15m, or 0"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""All sources of one jail: its savefiles and the interface, each packet once.
+"""All sources of one jail: its savefiles and its interfaces, each packet once.
 
-The sources belong to the jail's thread.  Who else adds or removes a savefile only changes
-the table of files, which takes no time; the thread opens, saves and closes them.
+The sources belong to the jail's thread.  Other threads that add or remove a savefile only
+change the table of files, which takes no time; the jail's opens, saves and closes them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 from ..options import DEFAULT_INTERFACE, Options
@@ -22,22 +23,73 @@ from ..policy.kinds import MODES, Rank
 from ..sources import Tell, bpf
 from ..sources.overlap import Overlap
 from ..sources.rotation import is_rotated
-from ..sources.shared import Chunk, Listener
-from .positions import File, Positions, Session
+from ..sources.shared import Chunk, Listener, wait
+from .positions import File, Positions, Sessions
 
-__all__ = ["Batch", "Inputs"]
+__all__ = ["Batch", "Inputs", "Interface"]
 
 SAVE_EVERY = 1.0
 """Seconds between two writes of positions to fail2ban's database: what a kill -9 repeats."""
 
 
+class Interface:
+    """One of a jail's interfaces.
+
+    Attributes:
+        name: The interface's name.
+        listener: What listens to it; None where nothing does.
+        overlap: What it has delivered that a file may hold as well.
+        sessions: Keeps in the database from when to when it was listened to.
+    """
+
+    def __init__(self, name: str, positions: Positions, overlap: Overlap) -> None:
+        self.name = name
+        self.listener: Optional[Listener] = None
+        self.overlap = overlap
+        self.sessions = Sessions(name, positions, overlap)
+
+    @property
+    def byteorder(self) -> str:
+        """Byte order of the records' headers."""
+        return Listener.byteorder
+
+    def read(self) -> Chunk:
+        """Return the next packets; none where nothing listens."""
+        if self.listener is None:
+            return Chunk()
+        read = self.listener.read()
+        if not self.listener.source.is_open:
+            self.overlap.live_ended()
+        return read
+
+    def status(self, count: str) -> str:
+        """Return the interface's row of the status."""
+        assert self.listener is not None
+        source, lost = self.listener.source, self.listener.lost
+        text = f"{source.state}; {count}, {source.dropped} dropped by the kernel"
+        return f"{text}, {lost} dropped because this jail is slow" if lost else text
+
+    def close(self) -> None:
+        """Listen no more, and write down until when that was done."""
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            try:
+                self.sessions.save()
+            finally:
+                listener.close()
+                self.overlap.live_ended()
+
+
 class Batch(NamedTuple):
     """Records of one source, oldest first.
 
-    runs: those that are to be judged.  read: all that were read with them.
+    Attributes:
+        source: What they are from.
+        runs: Those that are to be classified.
+        read: All that were read with them.
     """
 
-    source: Union[File, Listener]
+    source: Union[File, Interface]
     runs: Sequence[Group]
     read: Sequence[Record]
 
@@ -50,20 +102,24 @@ class Batch(NamedTuple):
 class Inputs:
     """Reads for one jail.
 
-    tell: takes what an administrator should know.  places: where reading was.
-    now: gives seconds since the epoch.
+    Args:
+        report: Takes what an administrator should know.
+        options: The jail's.
+        positions: Where reading was.
+        now: Returns seconds since the epoch.
 
-    matches: whether ``bpf`` takes a frame of a savefile; None where all are taken.
-    left_out: how many packets of savefiles ``bpf`` did not take.
-    passed_over: how many the caller did not judge for their age.
+    Attributes:
+        matches: Whether ``bpf`` takes a frame of a savefile; None where all are taken.
+        left_out: How many packets of savefiles ``bpf`` did not take.
+        passed_over: How many the caller did not count for their age.
     """
 
     def __init__(
-        self, tell: Tell, options: Options, places: Positions, now: Callable[[], float]
+        self, report: Tell, options: Options, positions: Positions, now: Callable[[], float]
     ) -> None:
-        self._tell = tell
+        self._report = report
         self._options = options
-        self._places = places
+        self._positions = positions
         self._now = now
         self.matches: Optional[Callable[[bytes], bool]] = None
         if options.bpf:
@@ -71,9 +127,7 @@ class Inputs:
         self.left_out = self.passed_over = 0
         self._files: dict[str, File] = {}
         self._leaving: deque[File] = deque()
-        self._live: Optional[Listener] = None
-        self._session: Optional[Session] = None
-        self._overlap = Overlap(now)
+        self._interfaces: dict[str, Interface] = {}
         self._rest: deque[Batch] = deque()  # given back
         self._read: dict[str, tuple[int, float]] = {}  # source -> packets, newest one's time
         self._next_save = 0.0
@@ -91,21 +145,20 @@ class Inputs:
         return dict(self._files)
 
     @property
-    def interface(self) -> str:
-        """The interface that is listened to where it is: named, or no savefile is."""
-        if self._options.interface or not self._files:
-            return self._options.interface or DEFAULT_INTERFACE
-        return ""
+    def interfaces(self) -> tuple[str, ...]:
+        """Names of the interfaces to listen to: those named, the default without a savefile."""
+        named = self._options.interfaces
+        return named or (() if self._files else (DEFAULT_INTERFACE,))
 
     @property
-    def live(self) -> Optional[Listener]:
-        """The interface, once it is listened to."""
-        return self._live
+    def listening(self) -> list[Interface]:
+        """The interfaces that are listened to, or waited for."""
+        return [each for each in list(self._interfaces.values()) if each.listener is not None]
 
     @property
     def repeated(self) -> int:
         """How many packets came by file and by interface."""
-        return self._overlap.repeated
+        return sum(each.overlap.repeated for each in list(self._interfaces.values()))
 
     @property
     def too_old(self) -> int:
@@ -114,46 +167,48 @@ class Inputs:
 
     def add(self, path: str, since: float) -> None:
         """Follow a savefile; packets older than ``since`` (epoch) are passed over at first."""
-        self._files[path] = File(path, self._tell, self._places, since)
+        self._files[path] = File(path, self._report, self._positions, since)
 
     def remove(self, path: str) -> bool:
-        """Follow a savefile no more; its place is kept.  False where it was not followed."""
+        """Follow a savefile no more; its place is kept.
+
+        Returns:
+            Whether it was followed.
+        """
         file = self._files.pop(path, None)
         if file is not None:
             self._leaving.append(file)
         return file is not None
 
     def rows(self) -> list[tuple[str, str]]:
-        """Source and what it does, for the status."""
+        """Return each source and what it does, for the status."""
         rows = [(path, f"{file.state}; {self._count(path)}") for path, file in self.files.items()]
-        live = self._live
-        if live is not None:
-            source = live.source
-            count = f"{self._count(live.interface)}, {source.dropped} dropped by the kernel"
-            if live.lost:
-                count += f", {live.lost} dropped because this jail is slow"
-            rows.append((live.interface, f"{source.state}; {count}"))
-        return rows
+        return rows + [(each.name, each.status(self._count(each.name))) for each in self.listening]
 
     def counts(self) -> list[str]:
-        """What was not judged, in words, for the status."""
-        told = []
+        """Return what was not counted, in words, for the status."""
+        counts = []
         if self.too_old:
-            told.append(f"{self.too_old} older than findtime")
+            counts.append(f"{self.too_old} older than findtime")
         if self.repeated:
-            told.append(f"{self.repeated} seen by file and interface")
-        return told
+            counts.append(f"{self.repeated} seen by file and interface")
+        return counts
 
     def introduction(self, counts: str) -> str:
-        """Say what is read and what of it counts.  counts: the jail's thresholds in words."""
+        """Return what is read and what of it counts.
+
+        Args:
+            counts: The jail's thresholds in words.
+        """
         options = self._options
-        sources = [*self.paths, *([self.interface] if self.interface else [])]
         parts = [f"mode {options.mode}, distinct {options.distinct}, {counts}"]
-        if self._live is not None and self._live.source.filter_expression:
-            parts.append(f'kernel filter "{self._live.source.filter_expression}"')
+        filters = {each.listener.source.filter_expression for each in self.listening
+                   if each.listener is not None} - {""}  # fmt: skip
+        if filters:
+            parts += [f'kernel filter "{each}"' for each in sorted(filters)]
         elif options.bpf:
             parts.append(f'bpf "{options.bpf}"')
-        return f"reads {', '.join(sources)}: {'; '.join(parts)}"
+        return f"reads {', '.join([*self.paths, *self.interfaces])}: {'; '.join(parts)}"
 
     def _count(self, source: str) -> str:
         packets, newest = self._read.get(source, (0, 0.0))
@@ -163,63 +218,78 @@ class Inputs:
     # -- for the jail's thread ---------------------------------------------------------
 
     def settle(self) -> None:
-        """Let go of the files that were removed; listen or do not, as the files ask for."""
+        """Close the files that were removed; listen or do not, as the files ask for."""
         while self._leaving and not self._rest:  # which may be of such a file
-            file = self._leaving.popleft()
-            try:
-                file.save()
-            finally:
-                file.close()
-        interface = self.interface
-        if interface and self._live is None:
-            inbound = self._options.direction == "in"  # the filters are written for such
-            self._live = Listener(
-                interface,
-                self._tell,
-                expression=self._options.bpf,
-                kernel_filters=KERNEL_FILTERS[self._options.mode] if inbound else (),
-                curiosity=MODES[self._options.mode] if inbound else len(Rank),
-                buffer_size=self._options.buffer,
-            )
-            self._session = Session(interface, self._places, self._overlap)
-        elif not interface and self._live is not None:
-            self._save_session()
-            self._live.close()
-            self._live = self._session = None
-            self._overlap.live_ended()
+            self._leave(self._leaving.popleft())
+        names = self.interfaces
+        for interface in self.listening:
+            if interface.name not in names:
+                interface.close()
+        for name in names:
+            if name not in self._interfaces:
+                overlap = Overlap(self._now, exact=len(names) > 1)
+                self._interfaces[name] = Interface(name, self._positions, overlap)
+            if self._interfaces[name].listener is None:
+                self._interfaces[name].listener = self._listen(name)
+
+    def _listen(self, name: str) -> Listener:
+        options = self._options
+        inbound = options.direction == "in"  # the filters are written for such
+        return Listener(
+            name,
+            self._report,
+            expression=options.bpf,
+            kernel_filters=KERNEL_FILTERS[options.mode] if inbound else (),
+            curiosity=MODES[options.mode] if inbound else len(Rank),
+            buffer_size=options.buffer,
+        )
+
+    @staticmethod
+    def _leave(file: File) -> None:
+        try:
+            file.save()
+        finally:
+            file.close()
 
     def batches(self, distinct: Dedup[Any]) -> Iterator[Batch]:
         """Yield a batch from each source that has one; first what was given back.
 
-        distinct: who will judge them, and so says what is alike.
+        Args:
+            distinct: Which packets of a source are alike to the caller.
         """
         self.settle()
         while self._rest:
             yield self._rest.popleft()
         for path, file in self._followed():
             read = self._counted(path, file.read())
-            records = read
-            if self.interface or self._overlap.session:
-                records = _chunk(read, self._overlap.from_file(read))
+            records = self._not_live(file, read)
             if self.matches is not None:
                 fresh = records
                 records = Chunk(record for record in fresh if self.matches(record[2]))
                 self.left_out += len(fresh) - len(records)
             if records:
                 yield Batch(file, _runs(records, file.byteorder, distinct), read)
-        live = self._live
-        if live is not None:
-            read = self._counted(live.interface, live.read())
-            if not live.source.is_open:
-                self._overlap.live_ended()
-            records = _chunk(read, self._overlap.from_live(read))
+        for interface in self.listening:
+            read = self._counted(interface.name, interface.read())
+            records = _chunk(read, interface.overlap.from_live(read))
             if records:
-                yield Batch(live, _runs(records, live.byteorder, distinct), read)
+                yield Batch(interface, _runs(records, interface.byteorder, distinct), read)
 
-    def give_back(self, batch: Batch, judged: int) -> None:
-        """Take back what is behind the first ``judged`` runs of a batch: it comes again."""
-        if judged < len(batch.runs):
-            self._rest.append(batch._replace(runs=batch.runs[judged:]))
+    def give_back(self, batch: Batch, done: int) -> None:
+        """Take back what is behind the first ``done`` runs of a batch: it comes again."""
+        if done < len(batch.runs):
+            self._rest.append(batch._replace(runs=batch.runs[done:]))
+
+    def _not_live(self, file: File, records: Chunk) -> Chunk:
+        """Return the records of a file that no interface delivers."""
+        for interface in self._interfaces.values():
+            kept = interface.overlap.from_file(records)
+            if len(kept) < len(records):
+                pairs = zip(records, [*kept, None])
+                first = next(i for i, (record, other) in enumerate(pairs) if record is not other)
+                file.defer(interface.overlap, records[first:])
+            records = _chunk(records, kept)
+        return records
 
     def _followed(self) -> list[tuple[str, File]]:
         """The savefiles but for rotated ones of others, which those read themselves."""
@@ -242,46 +312,47 @@ class Inputs:
         return records
 
     def wait(self, seconds: float, else_wait: Callable[[float], object]) -> None:
-        """Wait for packets of the interface; where nobody listens, as the caller waits."""
-        if self._live is not None and self._live.source.is_open:
-            self._live.wait(seconds)
+        """Wait for packets of the interfaces; where none is there, as the caller waits."""
+        listeners = [each.listener for each in self.listening if each.listener is not None]
+        there = [each for each in listeners if each.source.is_open]
+        if there:
+            wait(there, seconds)
         else:
             else_wait(seconds)
 
     def save(self, at_once: bool = False) -> None:
         """Write all places down, but not more often than once per SAVE_EVERY.
 
-        What was given back has been read, but not judged: nothing is written down before.
+        What was given back has been read, but not counted: nothing is written down before.
         """
         now = time.monotonic()
         if (at_once or now >= self._next_save) and not self._rest:
             self._next_save = now + SAVE_EVERY
             for _, file in self._followed():
                 file.save()
-            self._save_session()
-
-    def _save_session(self) -> None:
-        if self._session is not None:
-            self._session.save()
+            for interface in self.listening:
+                interface.sessions.save()
 
     def close(self) -> None:
-        """Write all places down and close all sources."""
-        for batch in self._rest:
-            if isinstance(batch.source, File):
-                first = batch.read.index(batch.runs[0].record)
-                batch.source.give_back(batch.read[first:])
-        self._rest.clear()
-        for path in self.paths:
-            self.remove(path)
-        try:
-            self._save_session()
-        finally:
-            if self._live is not None:
-                self._live.close()
+        """Write all places down and close all sources, whatever fails; twice is harmless."""
+        with ExitStack() as stack:
+            for path in self.paths:
+                self.remove(path)
             while self._leaving:
-                file = self._leaving.popleft()
-                file.save()
-                file.close()
+                stack.callback(self._leave, self._leaving.popleft())
+            for interface in self.listening:
+                stack.callback(interface.close)
+            while self._rest:
+                stack.callback(self._undo, self._rest.popleft())  # first: it moves the places
+
+    @staticmethod
+    def _undo(batch: Batch) -> None:
+        """Let what was read but not counted be read again after a restart."""
+        record = batch.runs[0].record
+        if isinstance(batch.source, Interface):
+            batch.source.overlap.end_before(record[:2])
+        else:
+            batch.source.give_back(batch.read[batch.read.index(record) :])
 
 
 def _chunk(read: Chunk, kept: list[Record]) -> Chunk:

@@ -3,7 +3,7 @@
 
 The database knows log files: a name, a hash, a position.  A savefile's place is one of
 them, and so are the first and the last time of listening to an interface.  The database
-may be absent, locked, full or read-only: that is told once, nothing else stops, and what
+may be absent, locked, full or read-only: that is logged once, nothing else stops, and what
 could not be kept is tried again.
 """
 
@@ -11,21 +11,31 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from ..pflog.savefile import Record
 from ..sources import NOTICE, Tell
-from ..sources.follow import Follower
-from ..sources.overlap import Overlap
+from ..sources.follow import Follower, Place
+from ..sources.overlap import Overlap, Time
+from ..sources.reader import size_of
 
-__all__ = ["File", "Positions", "Session"]
+__all__ = ["File", "Positions", "Sessions"]
 
 RETRY = 60.0
 """Seconds between attempts to reach a database that fails; each may take five of waiting."""
 
+SESSIONS = 4
+"""Spans of listening that are kept: a file is a minute behind, restarts are rarely closer."""
+
+MAX_DEFERRED = 1024
+"""Reads of a file whose packets the interface is still to deliver."""
+
 
 class _Mark:
-    """A place in a log, as fail2ban's database asks for it."""
+    """Presents a place in a log as fail2ban's database asks for it."""
 
     def __init__(self, path: str, identity: str, offset: int) -> None:
         self.getFileName = lambda: path
@@ -36,15 +46,21 @@ class _Mark:
 class Positions:
     """One jail's places.
 
-    jail: fail2ban's; its ``database`` may be None.  clock: seconds that only go forward.
+    Args:
+        jail: fail2ban's; its ``database`` may be None.
+        report: Takes what an administrator should know.
+        clock: Returns seconds that only go forward.
 
-    problem: what is wrong with the database, in words; "" where nothing is.
-    closed: whether nothing is asked and kept any more.
+    Attributes:
+        problem: What is wrong with the database, in words; "" where nothing is.
+        closed: Whether nothing is asked and kept any more.
     """
 
-    def __init__(self, jail: Any, tell: Tell, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, jail: Any, report: Tell, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._jail = jail
-        self._tell = tell
+        self._report = report
         self._clock = clock
         self._retry_at = 0.0
         self.problem = ""
@@ -56,9 +72,16 @@ class Positions:
         return None if found is None else int(found)
 
     def keep(self, path: str, identity: str, offset: int, is_new: bool = False) -> bool:
-        """Keep a place; False where that could not be done.
+        """Keep a place.
 
-        is_new: there may be no row for it yet.
+        Args:
+            path: The file's name.
+            identity: What the file is recognised by.
+            offset: Where its next record starts.
+            is_new: There may be no row for it yet.
+
+        Returns:
+            Whether that could be done.
         """
 
         def write(database: Any, mark: _Mark) -> bool:
@@ -80,7 +103,7 @@ class Positions:
         except Exception as error:  # sqlite3's, and fail2ban's own of a broken database
             self._retry_at = self._clock() + RETRY
             if not self.problem:
-                self._tell(
+                self._report(
                     logging.WARNING,
                     f"the database cannot keep how far was read ({error}); bans go on, after a "
                     "restart packets of the last findtime may be read again",
@@ -89,58 +112,79 @@ class Positions:
             return None
         if self.problem:
             self.problem = ""
-            self._tell(NOTICE, "the database keeps again how far was read")
+            self._report(NOTICE, "the database keeps again how far was read")
         return done
 
 
 class File(Follower):
-    """A savefile of a jail that keeps its place."""
+    """A savefile of a jail that keeps its place.
 
-    def __init__(self, path: str, tell: Tell, places: Positions, since: float) -> None:
+    Args:
+        path: As the administrator wrote it.
+        report: As of ``Follower``.
+        positions: Where the place is kept.
+        since: As of ``Follower``.
+    """
+
+    def __init__(self, path: str, report: Tell, positions: Positions, since: float) -> None:
         self.name = path
-        self._places = places
+        self._positions = positions
         self._saved: object = None
+        self._deferred: deque[tuple[Overlap, Time, Place]] = deque(maxlen=MAX_DEFERRED)
         super().__init__(
             Path(path),
-            tell,
+            report,
             since=since,
-            recall=lambda identity: places.recall(path, identity),
+            recall=lambda identity: positions.recall(path, identity),
         )
+
+    def defer(self, overlap: Overlap, records: Sequence[Record]) -> None:
+        """Keep the place before packets that the interface delivers until it has done so.
+
+        Args:
+            overlap: What left them out.
+            records: The last ones of the last read, from the first that was left out on.
+        """
+        if (place := self.place) is not None:
+            before = place[0], place[1] - size_of(records)
+            self._deferred.append((overlap, overlap.left_out_to, before))
 
     def save(self) -> None:
         """Write the place down, if it moved."""
-        place = self.place
+        while self._deferred and self._deferred[0][0].has_delivered(self._deferred[0][1]):
+            self._deferred.popleft()
+        place = self._deferred[0][2] if self._deferred else self.place
         if place is None or place == self._saved:
             return
-        if self._places.keep(self.name, *place, is_new=self._saved is None):
+        if self._positions.keep(self.name, *place, is_new=self._saved is None):
             self._saved = place
 
 
-class Session:
-    """The last time of listening to an interface, for a jail that has a file as well."""
+class Sessions:
+    """The last spans of listening to an interface, for a jail that has a file as well."""
 
-    def __init__(self, interface: str, places: Positions, overlap: Overlap) -> None:
+    def __init__(self, interface: str, positions: Positions, overlap: Overlap) -> None:
         self._interface = interface
-        self._places = places
+        self._positions = positions
         self._overlap = overlap
-        self._saved = overlap.session
-        begin, end = (places.recall(name, "listening") for name in self._names)
-        if begin and end:
-            overlap.restore(divmod(begin, 1_000_000), divmod(end, 1_000_000))
-            self._saved = overlap.session
+        for number in reversed(range(SESSIONS)):  # oldest first
+            begin, end = (positions.recall(name, "listening") for name in self._names(number))
+            if begin and end:
+                overlap.restore(divmod(begin, 1_000_000), divmod(end, 1_000_000))
+        self._saved = overlap.spans[:SESSIONS]
 
-    @property
-    def _names(self) -> tuple[str, str]:
-        return f"{self._interface} from", f"{self._interface} to"
+    def _names(self, number: int) -> tuple[str, str]:
+        name = f"{self._interface} -{number}" if number else self._interface
+        return f"{name} from", f"{name} to"
 
     def save(self) -> None:
-        """Write the session down, if it moved."""
-        session = self._overlap.session
-        if session is None or session == self._saved:
-            return
+        """Write down what changed."""
+        spans = self._overlap.spans[:SESSIONS]
         kept = [
-            self._places.keep(name, "listening", seconds * 1_000_000 + microseconds, is_new=True)
-            for name, (seconds, microseconds) in zip(self._names, session)
+            self._positions.keep(name, "listening", seconds * 1_000_000 + micros, is_new=True)
+            for number, span in enumerate(spans)
+            if self._saved[number : number + 1] != [span]
+            for name, (seconds, micros) in zip(self._names(number), span)
         ]
         if all(kept):
-            self._saved = session
+            self._saved = spans

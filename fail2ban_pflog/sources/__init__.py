@@ -19,10 +19,13 @@ from __future__ import annotations
 
 from typing import Callable
 
-__all__ = ["NOTICE", "Tell"]
+__all__ = ["AHEAD", "NOTICE", "Tell"]
 
 Tell = Callable[[int, str], None]
 """tell(level, message): a level of the logging module, a message for administrators."""
+
+AHEAD = 60
+"""Seconds by which a packet's time may be ahead of the clock and still be believed."""
 
 NOTICE = 25
 """fail2ban's level between INFO and WARNING."""

@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from ..errors import PflogError
-from ..pflog.savefile import RECORD_HEADER_SIZE, Record
-from . import NOTICE, Tell
-from .reader import SavefileReader
+from ..pflog.savefile import Record
+from . import AHEAD, NOTICE, Tell
+from .reader import SavefileReader, size_of
 from .rotation import rotated
 from .shared import Chunk
 
@@ -39,9 +39,6 @@ MAX_FILES = 64
 
 RETRY = 5.0
 """Seconds until a file that could not be read is opened again: a disk or a server may recover."""
-
-AHEAD = 60.0
-"""Seconds by which a packet's time may be ahead of the clock and still be believed."""
 
 
 class Follower:
@@ -127,9 +124,7 @@ class Follower:
     def give_back(self, records: Sequence[Record]) -> None:
         """Read the last records of the last read again; for who was interrupted."""
         first = self._last.index(records[0])
-        self._chain[0].offset -= sum(
-            RECORD_HEADER_SIZE + len(frame) for _, _, frame in self._last[first:]
-        )
+        self._chain[0].offset -= size_of(self._last[first:])
         self._last = []
         self._seen = None
 

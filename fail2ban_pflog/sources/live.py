@@ -71,7 +71,6 @@ class LiveSource:
     state: what it is doing, in words.
     dropped: packets that the kernel had no room for, over all handles.
     filter_expression: what the kernel selects by; "" where it hands over every packet.
-    openings: how often the interface was opened; each time it has another descriptor.
     """
 
     def __init__(
@@ -101,7 +100,6 @@ class LiveSource:
         self._kernel_filters = kernel_filters
         self._snaplen = snaplen
         self.buffer_size = buffer_size
-        self.openings = 0
         self._clock = clock
         self._handle: Any = None
         self._attempts = 0
@@ -185,7 +183,6 @@ class LiveSource:
             self._wait_for_it(error.reason if isinstance(error, PflogError) else waiting)
             return False
         self._handle = handle
-        self.openings += 1
         self._attempts = 0
         self.state = "listening"
         if self._problem:

@@ -16,6 +16,7 @@ import hashlib
 import io
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional, cast
 
@@ -33,7 +34,7 @@ from ..pflog.savefile import (
 from .compressed import decompressed
 from .shared import Chunk, closed, opened
 
-__all__ = ["SavefileReader"]
+__all__ = ["SavefileReader", "size_of"]
 
 CHUNK = 1 << 18
 """Bytes per read: some two thousand packets, so that a stop is noticed in between."""
@@ -49,6 +50,11 @@ SEARCH_AT_ONCE = 16 << 20
 
 PROBES = 64
 """Positions that a search by time looks at first."""
+
+
+def size_of(records: Sequence[Record]) -> int:
+    """Return the bytes that records take in a file."""
+    return sum(RECORD_HEADER_SIZE + len(frame) for _, _, frame in records)
 
 
 class SavefileReader:

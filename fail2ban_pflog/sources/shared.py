@@ -30,7 +30,7 @@ from ..pflog.savefile import Record
 from . import Tell, bpf, nflog
 from .live import LiveSource
 
-__all__ = ["Chunk", "Common", "Listener", "bell", "closed", "opened"]
+__all__ = ["Chunk", "Common", "Listener", "bell", "closed", "opened", "wait"]
 
 MAX_CHUNKS = 24
 """Chunks kept of a file, of some two thousand packets each: as far as one jail comes before all
@@ -302,8 +302,6 @@ class Listener:
         self.had = self.lost = 0
         self._is_behind = False
         self._is_closed = False
-        self._selector: Optional[selectors.BaseSelector] = None
-        self._selected = 0  # which opening of the interface the selector is for
         self._bell, self._button = socket.socketpair()
         for end in (self._bell, self._button):
             end.setblocking(False)
@@ -348,28 +346,25 @@ class Listener:
 
     def wait(self, seconds: float) -> None:
         """Wait until packets may be there, for ``seconds`` at the most."""
+        wait([self], seconds)
+
+    def register(self, selector: selectors.BaseSelector) -> bool:
+        """Let a selector wait for this listener; False where the interface cannot be waited for."""
         self._is_behind = False
-        source = self.source
-        if self._selector is None or self._selected != source.openings:
-            self._forget_selector()
-            with self._shared.lock:
-                descriptor, self._selected = source.fileno(), source.openings
-            if descriptor is None:  # another jail saw that the interface is gone
-                time.sleep(min(seconds, PAUSE))
-                return
-            self._selector = selectors.DefaultSelector()
-            try:
-                self._selector.register(self._bell, selectors.EVENT_READ)
-                self._selector.register(descriptor, selectors.EVENT_READ)
-            except (OSError, ValueError, KeyError):  # it was closed, another may have its number
-                self._forget_selector()
-                time.sleep(min(seconds, PAUSE))
-                return
+        selector.register(self._bell, selectors.EVENT_READ)
+        with self._shared.lock:
+            descriptor = self.source.fileno()
+        if descriptor is None:  # another jail saw that the interface is gone
+            return False
         try:
-            self._selector.select(seconds)
-        except OSError:  # it was closed meanwhile
-            time.sleep(min(seconds, PAUSE))
-        with suppress(BlockingIOError):
+            selector.register(descriptor, selectors.EVENT_READ)
+        except (OSError, ValueError, KeyError):  # it was closed, another may have its number
+            return False
+        return True
+
+    def calm(self) -> None:
+        """Take what ``wake`` sent."""
+        with suppress(OSError):
             self._bell.recv(4096)
 
     def wake(self) -> None:
@@ -377,20 +372,27 @@ class Listener:
         with suppress(OSError):  # it was closed, or was woken often enough
             self._button.send(b"!")
 
-    def _forget_selector(self) -> None:
-        if self._selector is not None:
-            self._selector.close()
-            self._selector = None
-
     def close(self) -> None:
         """Listen no more; closing twice is harmless."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._forget_selector()
         self._bell.close()
         self._button.close()
         with _INTERFACES_LOCK, self._shared.lock:
             self._shared.remove(self)
             if not self._shared.listeners:
                 del _INTERFACES[self._key]
+
+
+def wait(listeners: Sequence[Listener], seconds: float) -> None:
+    """Wait until one of the listeners may have packets, for ``seconds`` at the most."""
+    with selectors.DefaultSelector() as selector:
+        if not all(listener.register(selector) for listener in listeners):
+            seconds = min(seconds, PAUSE)
+        try:
+            selector.select(seconds)
+        except OSError:  # one was closed meanwhile
+            time.sleep(min(seconds, PAUSE))
+    for listener in listeners:
+        listener.calm()

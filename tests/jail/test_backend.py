@@ -263,7 +263,7 @@ def test_listening_follows_the_files() -> None:
     def listens(filter_: FilterPflog) -> bool:
         filter_._poll()
         assert filter_.intake is not None
-        return filter_.intake.live is not None
+        return bool(filter_.intake.listening)
 
     filter_ = make()
     assert listens(filter_)

@@ -91,3 +91,29 @@ def test_a_session_of_the_future_is_over_after_a_restart() -> None:
     overlap = Overlap(lambda: 1000.0)
     overlap.restore((900, 0), (2**31, 0))
     assert overlap.from_file([(950, 0, b""), (1100, 0, b"")]) == [(1100, 0, b"")]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_clock_that_steps_back(seed: int) -> None:
+    """Packets whose times go back, once or twice, come once, whichever source is ahead."""
+    dice = random.Random(seed)
+    clock = 100_000
+    stream: list[Record] = []
+    for number in range(400):
+        clock += dice.randrange(1, 50)
+        if number in (150, 300):
+            clock -= dice.choice((500, 3600, 5000))
+        stream.append((clock // 10, number, b""))
+    begin = dice.randrange(140)
+    overlap = Overlap()
+    at = {"file": 0, "live": begin}
+    delivered: list[Record] = overlap.from_file(stream[:begin])
+    at["file"] = begin
+    while min(at.values()) < len(stream):
+        source = dice.choice(("file", "live", "live"))
+        step = stream[at[source] : at[source] + dice.randrange(1, 12)]
+        if source == "file" and at["live"] == begin:
+            step = []
+        at[source] += len(step)
+        delivered += (overlap.from_file if source == "file" else overlap.from_live)(step)
+    assert sorted(record[1] for record in delivered) == list(range(400))

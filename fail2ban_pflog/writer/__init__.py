@@ -8,14 +8,17 @@ ends.  The worker opens the source, becomes an unprivileged user and only then l
 at packets: frames in, lines out.
 
     options     the command line
-    lookout     what --check sees of the source
+    preflight   what --check finds
     monitor     what stays root
     worker      source -> lines -> log, an asyncio loop
     feeds       where the records come from: interface, tcpdump, savefile, stream
+    tcpdump     the command lines of different tcpdumps
     log         appending whole lines, whatever the disk does
     files       opening files where others can write; the pid file
     privileges  what the worker gives up
     counters    the figures that outlive a worker
+
+May import: errors, options, pflog, wire, formatter, policy, pipeline, sources.
 """
 
 from __future__ import annotations
@@ -24,25 +27,25 @@ import logging
 from collections.abc import Sequence
 from typing import Optional
 
-from .messages import tell, tell_error
+from ..errors import Exit
+from .messages import report, report_error
 from .monitor import Monitor
-from .options import check, parse
-from .preflight import check_source
+from .options import parse
+from .preflight import check, check_source
 from .privileges import open_standard
 
 __all__ = ["main"]
 
-WOULD_WAIT = 75
-"""Exit status of --check: all is well, but what is to be read is not there yet (sysexits'
-EX_TEMPFAIL).  A start then waits for it, so service scripts go on."""
-
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
-    """Run the program; returns the exit status: 0, or 1 with the reason on stderr.
+    """Run the program.
 
-    With --check: 75 where a start would wait for what is to be read.
+    Args:
+        argv: the arguments without the program's name; the process's own by default.
 
-    argv: the arguments without the program's name; the process's own by default.
+    Returns:
+        The exit status: OK; FAILED with the reason on standard error; with --check RETRY
+        where a start would wait for what is to be read.
     """
     open_standard()
     options = parse(argv)
@@ -51,13 +54,15 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if options.check and not problems:
         problems, missing = check_source(options)
     for problem in problems:
-        tell_error(problem)
+        report_error(problem)
     for name in missing:
-        tell(logging.WARNING, f"{name}; it would be waited for")
-    if problems or options.check:
-        return 1 if problems else WOULD_WAIT if missing else 0
+        report(logging.WARNING, f"{name}; it would be waited for")
+    if problems:
+        return Exit.FAILED
+    if options.check:
+        return Exit.RETRY if missing else Exit.OK
     try:
         return Monitor(options).run()
     except OSError as error:
-        tell_error(error)
-        return 1
+        report_error(error)
+        return Exit.FAILED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The figures that outlive a worker: in memory shared by the monitor and its workers."""
+"""The figures that outlive a worker, in memory shared by the monitor and its workers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,17 @@ _NAMES = ("packets", "lines", "left_out", "dropped", "bad", "missed", "starts", 
 
 
 class Counters:
-    """Whole numbers that only grow.
+    """Numbers that only grow.
 
-    packets: read from the source.  lines: written to the log.
-    left_out: packets that the policy lets be, repeats among them.
-    dropped: lines that could not be written.  bad: packets that are no pflog frames.
-    missed: packets that the kernel had no room for, as far as the source tells.
-    starts: how often a worker was started.  opened: how often the log was.
+    Keys:
+        packets: read from the source.
+        lines: written to the log.
+        left_out: packets that the policy does not count, repeats among them.
+        dropped: lines that could not be written.
+        bad: packets that are no pflog frames.
+        missed: packets that the kernel dropped, as far as the source knows.
+        starts: of workers.
+        opened: how often the log was opened.
     """
 
     def __init__(self) -> None:
@@ -31,7 +35,7 @@ class Counters:
         self._values[_NAMES.index(name)] += amount
 
     def __str__(self) -> str:
-        """All of them in words, for the status and the farewell."""
+        """Return all of them in words, for the status and the last message."""
         return (
             f"{self['packets']} packets read, {self['lines']} lines written, "
             f"{self['dropped']} lines dropped, {self['bad']} packets not understood, "

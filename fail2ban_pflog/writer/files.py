@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Opening files where others can write, and the pid file.
 
-A path is walked directory by directory with descriptors, so nobody can exchange a part of
-it meanwhile.  A symbolic link is followed only where it stands in a directory that
-nobody but root and ourselves can write; elsewhere somebody could point it anywhere.
+A path is walked directory by directory with descriptors, so that no part of it can be
+exchanged meanwhile.  A symbolic link is followed only in a directory that nobody but root
+and our own user can write; elsewhere somebody could point it anywhere.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ __all__ = ["LOG_MODE", "open_log", "open_regular", "pid_file"]
 LOG_MODE = 0o640
 """Of a new log: its owner writes, its group reads; a log that was there keeps its own."""
 
-PID_MODE = 0o644
+PID_MODE = 0o600
+"""As BSD's pidfile(3): who cannot open the file cannot hold its lock."""
 
 MAX_LINKS = 32
 """Symbolic links on one path, as the kernels' own limit."""
@@ -36,7 +37,9 @@ def open_log(path: str) -> int:
 
     A log that ends within a line (the machine went down) gets that line's end, so that
     the next line stands alone.
-    Raises OSError with the path as its file name.
+
+    Raises:
+        OSError: with the path as its file name.
     """
     fd = open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, LOG_MODE)
     try:
@@ -51,7 +54,8 @@ def open_log(path: str) -> int:
 def open_regular(path: str, flags: int, mode: int) -> int:
     """Open a regular file; ``mode`` is exactly what a new one gets.
 
-    Raises OSError with the path as its file name.
+    Raises:
+        OSError: with the path as its file name.
     """
     try:
         return _walk(path, flags, mode)
@@ -125,8 +129,11 @@ def _is_shared(folder: int) -> bool:
 def pid_file(path: str) -> Iterator[None]:
     """Hold a locked file with our process id; the lock, not the file, says that we run.
 
-    path: the file, or empty for none.
-    Raises OSError where the file cannot be written or another one runs.
+    Args:
+        path: the file, or empty for none.
+
+    Raises:
+        OSError: the file cannot be written, or another one runs.
     """
     if not path:
         yield
@@ -149,9 +156,24 @@ def _lock(path: str) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.pread(fd, 20, 0).decode("ascii", "replace").strip()
+            is_public = bool(os.fstat(fd).st_mode & 0o077)
             os.close(fd)
+            if is_public and pid.isdigit() and not _lives(int(pid)):
+                os.unlink(path)  # an older version's, and another user holds it
+                continue
             raise OSError(errno.EEXIST, f"already running as process {pid or '?'}", path) from None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(fd), os.stat(path)):
+                os.fchmod(fd, PID_MODE)
                 return fd
         os.close(fd)  # the one that ended just now has removed it
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -37,19 +37,22 @@ LONGEST_LINE = MAX_LINE + 64
 class Log:
     """Appends lines.
 
-    opener: opens the log anew and returns its descriptor, or raises OSError.
-    clock: seconds that only go forward.
+    Args:
+        opener: opens the log anew and returns its descriptor, or raises OSError.
+        report: takes messages for the administrator.
+        counters: of lines, dropped lines and openings.
+        clock: monotonic seconds.
     """
 
     def __init__(
         self,
         opener: Callable[[], int],
-        tell: Tell,
+        report: Tell,
         counters: Counters,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._opener = opener
-        self._tell = tell
+        self._report = report
         self._counters = counters
         self._clock = clock
         self._fd: Optional[int] = None
@@ -80,7 +83,7 @@ class Log:
                 self._recover()
 
     def tick(self) -> None:
-        """To be called now and then: tries again to open what could not be opened."""
+        """Try again to open what could not be opened; to be called now and then."""
         if self._retry_at is not None and self._clock() >= self._retry_at:
             self.reopen()
 
@@ -133,7 +136,7 @@ class Log:
         return done, None
 
     def _file(self) -> tuple[int, int]:
-        """The descriptor to write to and the file's size; raises OSError without one."""
+        """Return the descriptor to write to and the file's size; raises OSError without one."""
         for _ in range(2):
             if self._fd is not None:
                 status = os.fstat(self._fd)
@@ -148,7 +151,7 @@ class Log:
     def _check_room(fd: int, size: int, wanted: int) -> None:
         """Raise OSError unless the file system has room for ``wanted`` bytes more."""
         system = os.fstatvfs(fd)
-        if not system.f_blocks:  # tells nothing
+        if not system.f_blocks:  # a file system without figures
             return
         free = system.f_bfree if os.geteuid() == 0 else system.f_bavail
         slack = -size % system.f_frsize  # of the file's last block
@@ -156,14 +159,14 @@ class Log:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _fail(self, what: str, error: OSError) -> None:
-        """Tell a problem once."""
+        """Report a problem once."""
         problem = f"cannot {what} the log: {error.strerror or error}"
         if problem != self._problem:
             self._problem = problem
-            self._tell(logging.ERROR, problem)
+            self._report(logging.ERROR, problem)
 
     def _recover(self) -> None:
-        self._tell(
+        self._report(
             logging.WARNING, f"the log is written again; {self._lost} lines were dropped meanwhile"
         )
         self._problem = ""

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The process that keeps its privileges: opens the log, hands on signals, starts workers.
 
-What it is asked for comes over a socket from a worker that may have been taken over:
-so it knows one request, "open the log", and takes no argument; it never waits for the
-worker without a limit, and keeps no descriptor in it.  Signals come here only; each kind
-is handed on once, however often it came, as a byte on a second socket.
+Requests come over a socket from a worker that may have been taken over: so there is one,
+"open the log", without an argument; the monitor never waits for the worker without a
+limit, and keeps no descriptor of it.  Signals come here only; each kind is handed on
+once, however often it came, as a byte on a second socket.
 
-Each worker is a fork, so all that a source needs root for is done anew, as root, when
-the worker is: a worker whose source was lost just ends, and so does one that crashes.
+Each worker is a fork, so all that a source needs root for is done anew, as root, by the
+next worker: one whose source was lost just ends, and so does one that crashes.
 """
 
 from __future__ import annotations
@@ -23,25 +23,55 @@ import socket
 import time
 import traceback
 
+from ..errors import Exit
 from .counters import Counters
 from .files import open_log, pid_file
-from .messages import tell, tell_error
+from .messages import report, report_error
 from .options import Options
 from .privileges import keep_only
-from .worker import DONE, FAILED, RETRY, SIGNALS, STATUS, STOP, Worker
+from .worker import SIGNALS, STATUS, STOP, Worker
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "Restarts"]
+
+OK, FAILED, RETRY = Exit.OK, Exit.FAILED, Exit.RETRY
 
 PAUSES = (0.1, 0.5, 2.0, 5.0, 15.0, 30.0)
-"""Seconds before the next worker is started: after one that brought packets the first,
-after each further one that did not the next of them."""
+"""Seconds before the next worker is started, one after the other; the last again and again."""
+
+SOON = 3
+"""Workers that brought packets and ended all the same, until the pause grows by a step."""
+
+CALM = 60.0
+"""Seconds after which a worker has lived long: the pauses begin anew."""
 
 PATIENCE = 10.0
-"""Seconds in which a worker must end that was told to, or that asks for nothing any more; a
-tcpdump has two to hand over the rest."""
+"""Seconds in which a worker must end that was asked to, or that makes no requests any more; a
+tcpdump has two to write the rest."""
 
 LOOK = 0.02
 """Seconds between two looks whether it has ended."""
+
+
+class Restarts:
+    """How long to wait before a worker is started again."""
+
+    def __init__(self) -> None:
+        self._failures = 0  # those of productive workers count as parts of one
+
+    def pause(self, lived: float, productive: bool) -> float:
+        """Return the seconds to wait.
+
+        Args:
+            lived: seconds that the last worker lived.
+            productive: whether it brought packets.
+        """
+        if lived >= CALM:
+            self._failures = 0
+        elif not productive:
+            self._failures += SOON
+        found = PAUSES[min(self._failures // SOON, len(PAUSES) - 1)]
+        self._failures += 1 if productive else 0
+        return found
 
 
 class Monitor:
@@ -58,7 +88,8 @@ class Monitor:
     def run(self) -> int:
         """Run until the end; returns the exit status.
 
-        Raises OSError when another one runs, or the log cannot be opened at the start.
+        Raises:
+            OSError: another one runs, or the log cannot be opened at the start.
         """
         for end in (self._wake_up, self._woken):
             end.setblocking(False)
@@ -75,18 +106,19 @@ class Monitor:
 
     def _run_workers(self) -> int:
         """Run one worker after the other; returns the exit status."""
-        failures = 0
+        restarts = Restarts()
         while True:
-            packets = self._counters["packets"]
+            packets, begin = self._counters["packets"], time.monotonic()
             status = self._run_worker()
-            if self._stopping or status in {DONE, FAILED}:
+            if status != RETRY:
                 break
-            failures = 0 if self._counters["packets"] > packets else failures + 1
-            self._pause(PAUSES[min(failures, len(PAUSES) - 1)])
+            if not self._stopping:
+                productive = self._counters["packets"] > packets
+                self._pause(restarts.pause(time.monotonic() - begin, productive))
             if self._stopping:
-                status = DONE
+                status = OK
                 break
-        tell(logging.INFO, f"stopped; {self._counters}")
+        report(logging.INFO, f"stopped; {self._counters}")
         return status
 
     def _run_worker(self) -> int:
@@ -107,9 +139,10 @@ class Monitor:
         return self._reap(until)
 
     def _serve(self, commands: socket.socket, requests: socket.socket) -> float:
-        """Hand on signals, open the log when asked; returns when the worker is to end.
+        """Hand on signals and open the log when asked, until the worker is to end.
 
-        The result is the time, by the clock that only goes forward, until when it may live.
+        Returns:
+            Until when it may live, by the monotonic clock.
         """
         until = math.inf
         while (now := time.monotonic()) < until:
@@ -130,7 +163,7 @@ class Monitor:
         return until
 
     def _answer(self, requests: socket.socket) -> bool:
-        """Open the log and pass it on; False when nobody asks any more, or reads no answer."""
+        """Open the log and pass it on; False when the worker asks no more, or reads no answer."""
         try:
             if not requests.recv(1):
                 return False
@@ -138,8 +171,8 @@ class Monitor:
                 fd = open_log(self._options.log)
             except OSError as error:
                 number = error.errno or errno.EIO
-                if error.strerror != os.strerror(number):  # the number does not tell it all
-                    tell_error(error)
+                if error.strerror != os.strerror(number):  # the number is not all
+                    report_error(error)
                 requests.sendall(b"%d" % number)
                 return True
             try:
@@ -163,7 +196,7 @@ class Monitor:
         with contextlib.suppress(BlockingIOError):
             self._wake_up.recv(4096)
         if STATUS in self._take_signals():
-            tell(logging.INFO, f"waiting before {self._options.source} is tried again")
+            report(logging.INFO, f"waiting before {self._options.source} is tried again")
 
     def _reap(self, until: float) -> int:
         """Wait for the worker's end, kill it when its time is over; returns its exit status."""
@@ -171,7 +204,7 @@ class Monitor:
         ended, raw = os.waitpid(pid, os.WNOHANG)
         while not ended:
             if time.monotonic() >= until:
-                tell(logging.ERROR, "the worker does not end; killing it")
+                report(logging.ERROR, "the worker does not end; killing it")
                 os.kill(pid, signal.SIGKILL)
                 ended, raw = os.waitpid(pid, 0)
             else:
@@ -181,16 +214,16 @@ class Monitor:
         with contextlib.suppress(OSError):
             os.killpg(pid, signal.SIGTERM)  # a tcpdump that outlived its worker
         status = os.waitstatus_to_exitcode(raw)
-        if status in {DONE, FAILED, RETRY}:
+        if status in {OK, FAILED, RETRY}:
             return status
         how = f"by signal {-status}" if status < 0 else f"with status {status}"
-        tell(logging.ERROR, f"the worker ended {how}")
+        report(logging.ERROR, f"the worker ended {how}")
         return RETRY if self._options.read is None else FAILED
 
 
 def _be_worker(worker: Worker, *sockets: socket.socket) -> None:
     """Run the worker in this process, which ends with it and keeps nothing but its sockets."""
-    status = 70  # sysexits' EX_SOFTWARE
+    status: int = Exit.DEFECT
     try:
         os.setsid()  # what a terminal sends is the monitor's to hand on
         signal.set_wakeup_fd(-1)
@@ -198,7 +231,8 @@ def _be_worker(worker: Worker, *sockets: socket.socket) -> None:
         for number in SIGNALS:  # unlike SIG_IGN this is not inherited by tcpdump
             signal.signal(number, lambda _number, _frame: None)
         status = worker.run()
-    except Exception:  # our bug: tell it, the monitor goes on
-        traceback.print_exc()
+    except Exception:  # our bug: report it, the monitor goes on
+        for line in traceback.format_exc().splitlines():
+            report(logging.ERROR, line)
     finally:
         os._exit(status)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The command line of ``fail2ban-pflogd``, and what can be checked of it beforehand."""
+"""The command line of ``fail2ban-pflogd``."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ import argparse
 import importlib.util
 import os
 import pwd
-import shutil
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple, Optional
 
 from .. import __version__
-from ..errors import PflogError
 from ..options import DEFAULT_INTERFACE, seconds, whole
 from ..policy.dedup import WHATS
 from ..policy.kinds import MODES
-from ..sources import bpf
 from .messages import PROGRAM
 
-__all__ = ["Options", "Policy", "check", "parse", "parser"]
+__all__ = ["Options", "Policy", "parse", "parser"]
 
 LOG = "/var/log/pflog.log"
 PID_FILE = f"/var/run/{PROGRAM}.pid"
@@ -44,22 +40,19 @@ _EPILOG = """\
 signals:
   HUP, USR1   open the log anew (after newsyslog or logrotate renamed it)
   TERM, INT   write what was read, then stop
-  INFO        tell the figures on standard error (USR2 where there is no INFO)
+  INFO        write the figures to standard error (USR2 where there is no INFO)
 
 examples:
   fail2ban-pflogd                                  the interface pflog0
   fail2ban-pflogd --bpf 'inbound and action block' only what pf dropped on its way in
   fail2ban-pflogd --follow /var/log/pflog          what pflogd writes, across rotations
-  fail2ban-pflogd --mode normal --distinct port    what a jail that reads the log shall count
+  fail2ban-pflogd --mode normal --distinct port    what a jail that reads the log counts
   fail2ban-pflogd --read pflog.pcap --log out.txt  a savefile, once
 """
 
 
 class Policy(NamedTuple):
-    """Which packets become lines; the backend's options of these names.
-
-    findtime: seconds.
-    """
+    """Which packets become lines; the backend's options of these names."""
 
     mode: str
     distinct: str
@@ -71,8 +64,9 @@ class Policy(NamedTuple):
 class Options:
     """The command line.
 
-    user: whom the worker becomes; None when not started as root, or to stay root.
-    policy: None: every packet becomes a line.
+    Attributes:
+        user: that the worker becomes; None when not started as root, or to stay root.
+        policy: None: every packet becomes a line.
     """
 
     interface: str
@@ -128,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
         metavar="PROGRAM",
         nargs="?",
         const="tcpdump",
-        help="let tcpdump read the interface; so it is, too, where pcapy-ng is not installed",
+        help="let tcpdump read the interface (default where pcapy-ng is not installed)",
     )
     source.add_argument(
         "--bpf",
@@ -141,7 +135,7 @@ def parser() -> argparse.ArgumentParser:
         "As the backend's options; with any of them only what pf dropped on its way in.",
     )
     policy.add_argument(
-        "--mode", choices=tuple(MODES), help="what counts, as docs/jails.md tells (default: any)"
+        "--mode", choices=tuple(MODES), help="what counts, see docs/jails.md (default: any)"
     )
     policy.add_argument(
         "--distinct",
@@ -152,7 +146,7 @@ def parser() -> argparse.ArgumentParser:
         "--findtime",
         metavar="TIME",
         type=_typed(seconds),
-        help="the jail's, for --distinct: how long a target is remembered goes by it "
+        help="the jail's, for --distinct: how long a target is remembered depends on it "
         f"(default: {FINDTIME})",
     )
     policy.add_argument(
@@ -176,7 +170,7 @@ def parser() -> argparse.ArgumentParser:
         "-u",
         "--user",
         metavar="NAME",
-        help=f"whom to become, if started as root; root to remain it "
+        help=f"the user to become, if started as root; root to stay root "
         f"(default: {USERS[0]} where that user exists, else {USERS[1]})",
     )
     made.add_argument(
@@ -215,7 +209,7 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
 
 
 def _typed(convert: Callable[[str], Any]) -> Callable[[str], Any]:
-    """Let argparse say what is wrong with a value."""
+    """Have argparse say what is wrong with a value."""
 
     def converted(text: str) -> Any:
         try:
@@ -237,47 +231,6 @@ def _policy(arguments: argparse.Namespace) -> Optional[Policy]:
         seconds(FINDTIME) if findtime is None else findtime,
         prefix6 or 128,
     )
-
-
-def check(options: Options) -> list[str]:
-    """What is wrong with the options on this system, in words; nothing is changed."""
-    problems = []
-    folder = os.path.dirname(os.path.abspath(options.log))
-    if not os.path.isdir(folder):
-        problems.append(f"{folder}: there is no such directory for the log")
-    elif not os.access(options.log if os.path.exists(options.log) else folder, os.W_OK):
-        problems.append(f"{options.log}: the log cannot be written")
-    file = options.follow or options.read
-    if options.tcpdump and shutil.which(options.tcpdump) is None:
-        problems.append(f"{options.tcpdump}: there is no such program; install tcpdump or pcapy-ng")
-    if options.bpf and not options.tcpdump:
-        try:
-            bpf.check(options.bpf)
-        except PflogError as error:
-            problems.append(error.reason)
-    if options.read and file != "-" and not os.path.exists(options.read):
-        problems.append(f"{options.read}: there is no such file")
-    if options.follow and options.user and not _may_read(options.follow, options.user):
-        problems.append(
-            f"{options.follow}: {options.user.pw_name} may not read it; have it made with a group "
-            f"that {options.user.pw_name} is in and mode 640 (newsyslog.conf), or use --user root"
-        )
-    if os.path.isdir(options.log):
-        problems.append(f"{options.log}: the log is a directory")
-    return problems
-
-
-def _may_read(path: str, user: pwd.struct_passwd) -> bool:
-    """Whether the file's mode lets a user read it; a missing one is waited for."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return True
-    if status.st_uid == user.pw_uid:
-        return bool(status.st_mode & stat.S_IRUSR)
-    if status.st_gid in os.getgrouplist(user.pw_name, user.pw_gid):
-        return bool(status.st_mode & stat.S_IRGRP)
-    return bool(status.st_mode & stat.S_IROTH)
 
 
 def _user(name: Optional[str]) -> Optional[pwd.struct_passwd]:

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the worker gives up before it looks at a packet: descriptors, root's rights, new ones.
+"""What the worker gives up before it looks at a packet: descriptors and root's rights.
 
-It is a fork, so it has all that its monitor had open; and whoever takes it over would
+It is a fork, so it has all that its monitor had open; a worker that was taken over could
 use a descriptor of root's as well as root's rights.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import pwd
 from typing import Any, Optional
@@ -31,9 +30,11 @@ def open_standard() -> None:
 
 
 def keep_only(*kept: int, standard_input: bool) -> None:
-    """Close all descriptors but the kept ones and standard error.
+    """Close all descriptors but some.
 
-    standard_input: whether that is kept as well.
+    Args:
+        kept: descriptors that stay open, as standard error does.
+        standard_input: whether that stays open as well.
     """
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in (1,) if standard_input else (0, 1):
@@ -46,9 +47,13 @@ def keep_only(*kept: int, standard_input: bool) -> None:
 
 
 def become(user: Optional[pwd.struct_passwd]) -> None:
-    """Become an unprivileged user for good; whoever we are, no program gives us rights any more.
+    """Become an unprivileged user for good; from then on no program gives us rights.
 
-    user: None to remain who we are.  Raises RuntimeError where root's rights remain.
+    Args:
+        user: None to stay the user that we are.
+
+    Raises:
+        RuntimeError: root's rights could not be given up.
     """
     _refuse_new_privileges()
     if user is None or os.getuid() == user.pw_uid:
@@ -63,6 +68,10 @@ def become(user: Optional[pwd.struct_passwd]) -> None:
 
 def _refuse_new_privileges() -> None:
     """Let set-user-id programs have no effect, where the system knows that: Linux, FreeBSD."""
+    try:
+        import ctypes  # some builds of Python lack it
+    except ImportError:
+        return
     library: Any = ctypes.CDLL(None)
     if hasattr(library, "prctl"):
         library.prctl(_PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0)))

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The process that looks at packets: records in, lines out, in one asyncio loop.
 
-A source's callback hands over a batch of records; they become one text and one write
-before the loop does anything else.  The monitor's commands are callbacks as well: so
-the log is reopened between two writes, never within one, however fast signals come.
+A feed hands over a batch of records; they become one text and one write before the loop
+does anything else.  The monitor's commands are callbacks as well: so the log is reopened
+between two writes, never within one, however fast signals come.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import signal
 import socket
 from typing import Optional
 
-from ..errors import PflogError
+from ..errors import Exit, PflogError
 from ..formatter import Formatter
 from ..pflog.savefile import Record
 from ..pipeline import Item, Pipeline, runs
@@ -24,13 +24,13 @@ from ..policy.dedup import Dedup
 from ..policy.kinds import MODES
 from ..wire.timestamps import Stamps
 from .counters import Counters
-from .feeds import DONE, FAILED, RETRY, Feed, make_feed
+from .feeds import Feed, make_feed
 from .log import Log
-from .messages import tell
+from .messages import report
 from .options import Options
 from .privileges import become
 
-__all__ = ["DONE", "FAILED", "RETRY", "SIGNALS", "STATUS", "STOP", "Worker"]
+__all__ = ["SIGNALS", "STATUS", "STOP", "Worker"]
 
 REOPEN: set[int] = {signal.SIGHUP, signal.SIGUSR1}
 STOP: set[int] = {signal.SIGTERM, signal.SIGINT}
@@ -48,8 +48,11 @@ TICK = 1.0
 class Worker:
     """Reads one source until it ends.
 
-    commands: gives the numbers of signals that the monitor got.
-    monitor: the socket on which the log is asked for.
+    Args:
+        options: of the command line.
+        commands: socket on which the numbers of signals come that the monitor got.
+        monitor: socket on which the log is asked for.
+        counters: the figures.
     """
 
     def __init__(
@@ -65,12 +68,12 @@ class Worker:
         self._counters = counters
         self._stamp = Stamps().iso
         self._formatter = Formatter()
-        self._chosen: Optional[Pipeline] = None
+        self._pipeline: Optional[Pipeline] = None
         if policy := options.policy:
             distinct = Dedup[Item](
                 policy.distinct, policy.mode, policy.findtime, prefix6=policy.prefix6
             )
-            self._chosen = Pipeline(distinct, self._stamp)
+            self._pipeline = Pipeline(distinct, self._stamp)
         self._byteorder = ""
         self._missed = 0
 
@@ -85,12 +88,10 @@ class Worker:
 
     async def _run(self) -> int:
         loop = asyncio.get_running_loop()
-        self._log = Log(self._open_log, tell, self._counters)
+        self._log = Log(self._open_log, report, self._counters)
         if not self._counters["opened"]:  # never yet: that will not mend itself
-            return FAILED
-        self._feed: Feed = make_feed(
-            self._options, self._write, self._ready, tell, self._log.last_time
-        )
+            return Exit.FAILED
+        self._feed: Feed = make_feed(self._options, self._write, self._ready, self._log.last_time)
         loop.add_reader(self._commands, self._obey)
         ticking = loop.create_task(self._tick())
         try:
@@ -102,11 +103,11 @@ class Worker:
             self._log.close()
 
     def _write(self, records: list[Record], byteorder: str) -> None:
-        """One batch: as lines, in one write."""
-        if self._chosen is not None:
-            lines, bad = self._choose(self._chosen, records, byteorder)
+        """Write one batch, as lines, in one write."""
+        if self._pipeline is not None:
+            lines, bad = self._select(self._pipeline, records, byteorder)
         else:
-            lines = self._every(records, byteorder)
+            lines = self._print(records, byteorder)
             bad = len(records) - len(lines)
         self._counters.add("packets", len(records))
         self._counters.add("bad", bad)
@@ -115,24 +116,24 @@ class Worker:
             self._log.write("".join(lines).encode("ascii", "backslashreplace"), len(lines))
 
     @staticmethod
-    def _choose(chosen: Pipeline, records: list[Record], byteorder: str) -> tuple[list[str], int]:
-        """Return the lines of those packets that the policy counts, and how many are no frames."""
-        before, distinct = chosen.undecodable, chosen.distinct
-        decode = chosen.formatters[byteorder].decode
+    def _select(pipeline: Pipeline, records: list[Record], byteorder: str) -> tuple[list[str], int]:
+        """Return the lines of the packets that count, and the number of invalid frames."""
+        before, distinct = pipeline.undecodable, pipeline.distinct
+        decode = pipeline.formatters[byteorder].decode
         alike = distinct.prefix6_bytes if distinct.merges else None
         made = runs(records, decode, distinct.directions, MODES[distinct.mode], alike)
         lines = [
-            "".join(line.parts) + "\n" for run in made for line in chosen.take_run(run, byteorder)
+            "".join(line.parts) + "\n" for run in made for line in pipeline.take_run(run, byteorder)
         ]
-        return lines, chosen.undecodable - before
+        return lines, pipeline.undecodable - before
 
-    def _every(self, records: list[Record], byteorder: str) -> list[str]:
-        """Return all packets' lines."""
+    def _print(self, records: list[Record], byteorder: str) -> list[str]:
+        """Return the lines of all packets."""
         if byteorder != self._byteorder:
             self._byteorder, self._formatter = byteorder, Formatter(byteorder)
         line, second = self._formatter.line, -1
         lines = []
-        before = behind = ""  # what stands around the microseconds, for a whole second
+        before = behind = ""  # the text around the microseconds, for a whole second
         for seconds, microseconds, frame in records:
             if seconds != second:
                 second = seconds
@@ -155,10 +156,10 @@ class Worker:
         self._counters.add("missed", missed - self._missed)
         self._missed = missed
 
-    def _tell_status(self) -> None:
+    def _report_status(self) -> None:
         self._count_missed()
         problem = f"; {self._log.problem}" if self._log.problem else ""
-        tell(logging.INFO, f"{self._feed.state}; {self._counters}{problem}")
+        report(logging.INFO, f"{self._feed.state}; {self._counters}{problem}")
 
     # -- with the monitor --------------------------------------------------------------
 
@@ -181,12 +182,12 @@ class Worker:
         """Do what the signals ask for that the monitor got."""
         numbers = set(self._commands.recv(4096))
         if not numbers:
-            tell(logging.ERROR, "the monitor is gone; stopping")
+            report(logging.ERROR, "the monitor is gone; stopping")
             asyncio.get_running_loop().remove_reader(self._commands)
         if numbers & REOPEN:
             self._log.reopen()
         if STATUS in numbers:
-            self._tell_status()
+            self._report_status()
         if numbers & STOP or not numbers:
             self._feed.stop()
 

@@ -21,6 +21,8 @@ from tests.support.server import REPO, wait_for
 COMMAND = [sys.executable, "-m", "fail2ban_pflog.writer"]
 BEGIN = 1_780_000_000
 ROOT = os.geteuid() == 0
+AS_ROOT = ["--user", "root"] if ROOT else []
+"""A test's files are nobody's to read but its user's."""
 
 _NUMBER = re.compile(rb" seq (\d+),")
 _LINE = re.compile(
@@ -45,8 +47,33 @@ def numbered_records(numbers: Iterable[int]) -> bytes:
     return b"".join(out)
 
 
-def savefile(numbers: Iterable[int]) -> bytes:
-    return savefile_header() + numbered_records(numbers)
+def savefile(numbers: Iterable[int], linktype: int = 117) -> bytes:
+    return savefile_header(linktype) + numbered_records(numbers)
+
+
+def kernel(folder: Path, code: str) -> dict[str, str]:
+    """The environment in which Python runs some code first, to stand in for another kernel."""
+    (folder / "python").mkdir()
+    (folder / "python/sitecustomize.py").write_text(code)
+    return {"PYTHONPATH": f"{folder / 'python'}:{REPO}"}
+
+
+USAGE = "[-AbdDefhHIJKlLnNOpqStuUvxX#] [ -B size ] [ --immediate-mode ] [ -Z user ]"
+
+
+def tcpdump(folder: Path, body: str) -> Path:
+    """A stand-in for tcpdump.
+
+    Args:
+        folder: where it is made; ``{folder}`` in the body.
+        body: a shell script.  Unless it looks for -h itself, that prints tcpdump.org's usage.
+    """
+    program = folder / "tcpdump"
+    usage = f"[ \"$1\" = -h ] && echo 'Usage: tcpdump {USAGE}' && exit 0\n"
+    script = ("" if "= -h ]" in body else usage) + body.replace("{folder}", str(folder))
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(0o755)
+    return program
 
 
 def numbers_in(*paths: Path) -> list[int]:
@@ -100,7 +127,10 @@ class Pflogd:
     read: a source; None for a pipe on standard input, which ``feed`` writes to.
     source: False where the options name one.
     prefix: a command to run it under.
+    messages: a descriptor for standard error; by default a file that ``said`` reads.
     """
+
+    STATUS: int = getattr(signal, "SIGINFO", signal.SIGUSR2)
 
     def __init__(
         self,
@@ -112,6 +142,7 @@ class Pflogd:
         environment: Optional[dict[str, str]] = None,
         source: bool = True,
         program: Iterable[object] = COMMAND,
+        messages: Optional[int] = None,
     ) -> None:
         self.folder = folder
         self.log = log or folder / "pflog.log"
@@ -122,14 +153,16 @@ class Pflogd:
             *prefix, *program, "--log", self.log, "--pid-file", self.pid_file,
             *source_options, *options,
         ]  # fmt: skip
+        standard_error = self.messages.open("ab")
         self.process = subprocess.Popen(
             list(map(str, command)),
             cwd=REPO,
             stdin=subprocess.PIPE if read is None and source else subprocess.DEVNULL,
-            stderr=self.messages.open("ab"),
+            stderr=standard_error if messages is None else messages,
             env={**os.environ, "PYTHONPATH": str(REPO), "TZ": "UTC", **(environment or {})},
             bufsize=0,
         )
+        standard_error.close()
 
     def end(self) -> None:
         """Kill the program, if it still runs."""
@@ -153,7 +186,7 @@ class Pflogd:
         if not self.runs():
             return ""
         before = len(self.said())
-        self.kill(STATUS)
+        self.kill(self.STATUS)
         try:
             wait_for(lambda: "packets read" in self.said()[before:], "a status", 2)
         except AssertionError:
@@ -216,6 +249,3 @@ class Pflogd:
         if self.process.poll() is None:
             self.kill(number)
         return self.wait()
-
-
-STATUS: int = getattr(signal, "SIGINFO", signal.SIGUSR2)

@@ -17,32 +17,25 @@ from typing import Callable
 import pytest
 
 from fail2ban_pflog.writer.privileges import keep_only
-from tests.support.server import REPO
+from tests.support.server import REPO, wait_for
 from tests.support.writers import (
+    AS_ROOT,
     COMMAND,
     ROOT,
     Pflogd,
+    kernel,
     numbered_records,
     numbers_in,
     open_descriptors,
     savefile,
+    tcpdump,
 )
 
 Start = Callable[..., Pflogd]
 
-AS_ROOT = ["--user", "root"] if ROOT else []
-"""A test's files are nobody's to read but its user's."""
-
 needs_linux = pytest.mark.skipif(
     not Path("/proc/self/fd").is_dir(), reason="looks into Linux's /proc"
 )
-
-
-def kernel(folder: Path, code: str) -> dict[str, str]:
-    """The environment in which Python runs some code first."""
-    (folder / "python").mkdir()
-    (folder / "python/sitecustomize.py").write_text(code)
-    return {"PYTHONPATH": f"{folder / 'python'}:{REPO}"}
 
 
 FREEBSD = """\
@@ -196,31 +189,20 @@ def test_monitor_is_not_held_up(start: Start, does: str) -> None:
     assert not writer.pid_file.exists()
 
 
-CHATTER = """\
-#!/bin/sh
-i=0
-while [ $i -lt 5000 ]; do i=$((i + 1)); echo "tcpdump: a line of many" >&2; done
-exec sleep 1000
-"""
-
-
 def test_chatter_of_tcpdump(start: Start, tmp_path: Path) -> None:
-    """Of what tcpdump says on standard error a limited number of lines is passed on."""
-    program = tmp_path / "tcpdump"
-    program.write_text(CHATTER)
-    program.chmod(0o755)
+    """Of what tcpdump writes to standard error a limited number of lines is passed on."""
+    chatter = "i=0; while [ $i -lt 5000 ]; do i=$((i + 1)); echo a line of many >&2; done\n"
+    program = tcpdump(tmp_path, chatter + "echo >{folder}/done; exec sleep 1000\n")
     writer = start("--tcpdump", program, source=False)
     writer.wait_said("no more of it for a minute")
-    time.sleep(0.3)
+    wait_for((tmp_path / "done").exists, "the last line")
     assert 20 < writer.said().count("\n") < 40
     assert writer.stop() == 0
 
 
 def test_expression_is_no_option(start: Start, tmp_path: Path) -> None:
-    """What stands in --bpf is an expression for tcpdump, never one of its options."""
-    program = tmp_path / "tcpdump"
-    program.write_text('#!/bin/sh\nprintf "%s\\n" "$@" >&2\nexec sleep 1000\n')
-    program.chmod(0o755)
+    """What --bpf says is an expression for tcpdump, never one of its options."""
+    program = tcpdump(tmp_path, 'printf "%s\\n" "$@" >&2\nexec sleep 1000\n')
     writer = start("--tcpdump", program, "--bpf=-z/bin/sh", source=False)
     writer.wait_said("-z/bin/sh")
     said = [line.split("tcpdump: ")[-1] for line in writer.said().splitlines()]

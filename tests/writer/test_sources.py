@@ -21,12 +21,12 @@ from tests.support import server as f2b
 from tests.support.pflogs import savefile_header, scan, syn
 from tests.support.server import REPO, wait_for
 from tests.support.writers import COMMAND, ROOT, Pflogd, is_gone, numbers_in, savefile
+from tests.support.writers import tcpdump as stand_in
 
 Start = Callable[..., Pflogd]
 
 TCPDUMP = """\
-#!/bin/sh
-# A tcpdump: tells how it was called, writes the next savefile, waits to be ended.
+# Writes how it was called and the next savefile, and waits to be ended.
 printf '%s\\n' "$*" >> {folder}/arguments
 echo "listening on pflog0" >&2
 echo $$ > {folder}/tcpdump.pid
@@ -54,9 +54,7 @@ class Tcpdump:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.program = folder / "tcpdump"
-        self.program.write_text(TCPDUMP.format(folder=folder))
-        self.program.chmod(0o755)
+        self.program = stand_in(folder, TCPDUMP)
 
     def will_write(self, data: bytes) -> None:
         """What the next one that is started writes."""
@@ -88,16 +86,24 @@ def test_tcpdump_child(start: Start, tcpdump: Tcpdump) -> None:
     wait_for(lambda: is_gone(pid), "tcpdump's end")
     assert numbers_in(writer.log) == [0, 1, 2]
     (arguments,) = tcpdump.arguments()
-    assert arguments.startswith("-n -U -i pflog0 ")
-    assert "-w - " in arguments
+    assert arguments.startswith("-n -i pflog0 ")
+    assert "-w - -U --immediate-mode " in arguments
     assert arguments.endswith(" inbound and action block")
-    assert ("-Z " in arguments) == (ROOT and not sys.platform.startswith("openbsd"))
+    assert ("-Z " in arguments) == ROOT
+
+
+QUICK = """\
+import sys
+from fail2ban_pflog.writer import main, monitor
+monitor.PAUSES = (0.1,)
+raise SystemExit(main(sys.argv[1:]))
+"""
 
 
 def test_tcpdump_killed_again_and_again(start: Start, tcpdump: Tcpdump) -> None:
     """Each time it is killed a new one is started, and its packets follow."""
     tcpdump.will_write(savefile(range(2)))
-    writer = start("--tcpdump", tcpdump.program)
+    writer = start("--tcpdump", tcpdump.program, program=[sys.executable, "-c", QUICK])
     for round_ in range(1, 11):
         writer.wait_lines(2 * round_)
         tcpdump.will_write(savefile(range(2 * round_, 2 * round_ + 2)))
@@ -123,9 +129,7 @@ def test_tcpdump_cut_within_a_packet(start: Start, tcpdump: Tcpdump) -> None:
 
 def test_tcpdump_that_does_not_start(start: Start, tmp_path: Path) -> None:
     """Its complaint is told, it is tried again ever more seldom, and TERM works meanwhile."""
-    program = tmp_path / "tcpdump"
-    program.write_text("#!/bin/sh\necho 'pflog0: No such device' >&2\nexit 1\n")
-    program.chmod(0o755)
+    program = stand_in(tmp_path, "echo 'pflog0: No such device' >&2\nexit 1\n")
     writer = start("--tcpdump", program)
     writer.wait_said("starting it again")
     assert "info: tcpdump: pflog0: No such device" in writer.said()
@@ -179,7 +183,7 @@ def test_worker_that_crashes(start: Start, tcpdump: Tcpdump) -> None:
 
 LIVE = """\
 import sys
-from fail2ban_pflog import savefile
+from fail2ban_pflog.pflog import savefile
 from fail2ban_pflog.writer import main
 
 # Ethernet interfaces, whose frames we make ourselves, are taken for pf's.

@@ -521,7 +521,7 @@ def test_check_looks_at_the_interface_and_the_log(tmp_path: Path) -> None:
     if ROOT and importlib.util.find_spec("pcapy"):
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
         status, said = check("--interface", loopback)
-        assert (status, "it is no log interface of pf" in said) == (1, True)
+        assert (status, "it is no log interface of a packet filter" in said) == (1, True)
 
 
 def test_wrong_filter_expression(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ help:
 	@echo "make soak    an hour of faults in a loop: memory, threads and descriptors must not grow"
 	@echo "make lab     real scanners in network namespaces; makes tests/data/lab anew"
 	@echo "make compat  tests with the fail2bans of other Debian releases"
+	@echo "make test-spark  run docs/fleet.md's SQL in Spark; installs Java and pyspark (450 MB)"
 	@echo "make completions  write completions/ anew, after a change of the command lines"
 	@echo "make dist    build sdist and wheel below dist/, and test the wheel"
 	@echo "make test-compiled  the same with what judges packets compiled by mypyc"
@@ -68,6 +69,12 @@ lab: setup
 
 compat: setup
 	@scripts/compat
+
+.PHONY: test-spark
+test-spark: setup
+	@scripts/setup spark
+	@$(PY) -m pip install --quiet --disable-pip-version-check pyspark
+	@$(PY) -m pytest tests/commands/test_fleet.py -k spark
 
 .PHONY: completions dist test-compiled deb test-deb
 completions: setup

@@ -94,7 +94,9 @@ setup(
     setup_requires=["mypy"] if COMPILE else [],
     ext_modules=compiled(),
     extras_require={
-        "live": ["pcapy-ng>=2.1"],  # interfaces and filter expressions; built from source on a BSD
+        # Interfaces and filter expressions; built from source on a BSD.  OpenBSD's compiler
+        # refuses it: the system's package py3-pcapy is 1.0.9 with a patch.
+        "live": ["pcapy-ng>=1.0.9; platform_system != 'OpenBSD'"],
         "backtest": ["matplotlib>=3.6", "zstandard; python_version < '3.14'"],
         "export": ["pyarrow>=15"],
         "test": ["check-jsonschema", "duckdb", "mypy", "pyarrow>=15", "pytest", "ruff", "shtab"],

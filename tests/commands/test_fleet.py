@@ -5,29 +5,24 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fail2ban_pflog.cli import main
 from fail2ban_pflog.policy.kinds import KINDS, Count, Rank
-from tests.support.pflogs import DATA, record, savefile_header, syn
+from tests.support.pflogs import DATA
 
 duckdb = pytest.importorskip("duckdb", reason="needs duckdb (`make test` installs it)")
 pytest.importorskip("pyarrow", reason="needs pyarrow (`make test` installs it)")
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs" / "fleet.md").read_text()
-COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli"]
-BEGIN = 1_793_000_000
-HOUR, DAY = 3600, 86_400
+COMMAND = [sys.executable, "-m", "fail2ban_pflog"]
 VIEWS = 2
 """Statements before the first question."""
 
@@ -49,32 +44,23 @@ def answers() -> list[list[list[str]]]:
     return found
 
 
-def slow_scan(path: Path) -> None:
-    """Write three weeks of a scan of two ports a day, and of two who are no slow scanners.
-
-    The others: one tries the same port each day, one many ports on a day and one a week.
-    """
-    packets = [(BEGIN + 13 * HOUR * n, syn("192.0.2.200", 1 + n)) for n in range(38)]
-    packets += [(BEGIN + DAY * n, syn("192.0.2.201", 22)) for n in range(21)]
-    packets += [(BEGIN + 9 * n, syn("192.0.2.202", 1 + n)) for n in range(60)]
-    packets += [(BEGIN + 7 * DAY * n, syn("192.0.2.202", 100 + n)) for n in range(3)]
-    packets.sort()
-    path.write_bytes(savefile_header() + b"".join(record(*each) for each in packets))
-
-
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A directory in which the document's commands were run."""
+    """A directory in which the document's commands were run, as they stand there."""
     directory = tmp_path_factory.mktemp("fleet")
-    (directory / "tests").symlink_to(ROOT / "tests")
-    slow_scan(directory / "slow.pcap")
+    for name in ("tests", "fail2ban_pflog"):
+        (directory / name).symlink_to(ROOT / name)
     (commands,) = re.findall(r"^```sh\n(.*?)^```", DOCUMENT, re.MULTILINE | re.DOTALL)
+    (directory / "bin").mkdir()
+    for name, words in {"python3": "", "fail2ban-pflog": "-m fail2ban_pflog"}.items():
+        program = directory / "bin" / name
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        program.chmod(0o755)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(directory)
-        for line in commands.splitlines():
-            program, *words = shlex.split(line)
-            assert program == "fail2ban-pflog"
-            assert main([name for word in words for name in sorted(glob(word)) or [word]]) == 0
+        patch.setenv("PATH", f"{directory}/bin", prepend=":")
+        done = subprocess.run(["sh", "-eu", "-c", commands], capture_output=True, text=True)
+        assert (done.stderr, done.returncode) == ("", 0)
         yield directory
 
 
@@ -104,12 +90,12 @@ def test_answers(database: Any, number: int) -> None:
 
 
 def test_targets_are_the_policys() -> None:
-    """The view counts ports alone for the reasons for which the policy does."""
+    """The view counts ports alone for the kinds for which the policy does."""
     named = re.findall(r"'(\w+)'", statements()[1].split("THEN")[0])
     expected = [
-        reason.name
-        for reason in KINDS.values()
-        if reason.count is Count.PORT and reason.rank is Rank.NORMAL
+        kind.name
+        for kind in KINDS.values()
+        if kind.count is Count.PORT and kind.rank is Rank.NORMAL
     ]
     assert named == expected
 
@@ -124,7 +110,7 @@ def test_targets_are_the_policys() -> None:
     ],
 )
 def test_the_jail_agrees(database: Any, host: str, names: list[str]) -> None:
-    """Who came to maxretry targets the backtest bans, but for those said to be missed."""
+    """The backtest bans what came to maxretry targets, but for what is said to be missed."""
     pytest.importorskip("fail2ban")
     reached = "SELECT source FROM counted WHERE host = ? GROUP BY source"
     reached += " HAVING count(DISTINCT target) >= 15"
@@ -139,7 +125,7 @@ def test_the_jail_agrees(database: Any, host: str, names: list[str]) -> None:
 
 
 def test_the_missed_one_is_a_scanner() -> None:
-    """The laboratory's labels say that who was missed there scans slowly."""
+    """The laboratory's labels say that the source that was missed there scans slowly."""
     labels = json.loads((DATA / "lab" / "lab.labels.json").read_text())
     missed = [source for host, source, *_ in answers()[4][1:] if host == "lab"]
     assert [labels[source]["kind"] for source in missed] == ["slow scanner"]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
 for (const table of document.querySelectorAll("table.sorts")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {

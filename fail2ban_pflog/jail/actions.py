@@ -38,7 +38,7 @@ class _Heard(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         _, found, words = record.getMessage().partition("stderr: ")
         if found and record.thread == self._thread:
-            self.words.append(words.strip("'\""))
+            self.words.append(words[1:-1] if words[:1] in "'\"" else words)  # a repr()
 
 
 class ActionMonitor:

@@ -14,7 +14,10 @@ import pytest
 
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.commands.check.command import listen
-from fail2ban_pflog.commands.check.fail2ban import changeable
+from fail2ban_pflog.commands.check.fail2ban import changeable, first_jail
+from fail2ban_pflog.commands.check.subject import Subject
+from fail2ban_pflog.commands.host.systems import SYSTEMS
+from fail2ban_pflog.commands.host.tools import run
 from tests.support.pflogs import savefile_header, scan
 from tests.support.server import Server, wait_for
 
@@ -165,9 +168,17 @@ def test_options_of_the_backend(checked: Checked, backend: str, word: str) -> No
 
 
 def test_no_jail_at_all(checked: Checked) -> None:
-    """All jails are disabled as shipped; it is said how to enable one."""
-    checked.server("[DEFAULT]\n")
-    checked.says("jails", "WRONG", "no enabled jail", "enabled = true")
+    """All jails are disabled as shipped; the lines that enable one are this system's."""
+    server = checked.server("[DEFAULT]\n")
+    checked.says("jails", "WRONG", "no enabled jail", "[pflog]", "`enabled = true`", "nft")
+    checked.checks("--system", "freebsd")
+    checked.says("jails", "WRONG", "[pflog], and below it `enabled = true`")
+    assert not any("nft" in each["advice"] for each in checked.found)
+    writer = server.folder / "usr/local/etc/rc.d/fail2ban_pflogd"
+    writer.parent.mkdir(parents=True)
+    writer.touch()
+    subject = Subject(server.folder, SYSTEMS["freebsd"], run, 0.0, listen)
+    assert first_jail(subject) == "in jail.local: [pflog-text], and below it `enabled = true`"
 
 
 def test_jail_that_reads_text(checked: Checked) -> None:
@@ -184,11 +195,41 @@ def test_configuration_that_cannot_be_read(checked: Checked) -> None:
     assert checked.status == 1
 
 
-def test_savefile_that_is_not_there(checked: Checked) -> None:
-    """A logpath that matches nothing keeps fail2ban from starting."""
-    checked.server()
+MISSING = {
+    "savefile": ("", "for pflog jail", "correct the logpath of pflog"),
+    "text log": (
+        "[pflog-text]\nenabled = true\naction = recorder\nlogpath = {path}\n",
+        "for pflog-text jail", "start fail2ban-pflogd before fail2ban",
+    ),
+    "another jail's log": (
+        "[sshd]\nenabled = true\nbackend = polling\nlogpath = {path}\n",
+        "for sshd jail", "correct that jail, or disable it: a restart does not help before",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_log_that_is_not_there(checked: Checked, what: str) -> None:
+    """A logpath that matches nothing keeps fail2ban from starting, as its client says."""
+    jails, sentence, advice = MISSING[what]
+    checked.server(jails)
     checked.path.unlink()
-    checked.says("pflog", "WRONG", str(checked.path), "refuses its whole configuration")
+    checked.says(
+        "config", "WRONG", f"would not start: Failed during configuration: Have not found any log "
+        f"file {sentence}", advice,
+    )  # fmt: skip
+
+
+def test_jail_that_another_file_disables(checked: Checked) -> None:
+    """`enabled = true` in a file that is read before the shipped one: the winner is named."""
+    server = checked.server("[DEFAULT]\n")
+    (server.config / "jail.d/aaa.conf").write_text("[pflog]\nenabled = true\n")
+    checked.says(
+        "jails", "WRONG", "[pflog] enabled = true in jail.d/aaa.conf", "by jail.d/pflog.conf",
+        "jail.local",
+    )  # fmt: skip
+    (server.config / "jail.local").write_text("[pflog]\nenabled = yes\naction = recorder\n")
+    assert not any("overridden" in each["found"] for each in checked.checks())
 
 
 def test_what_a_jail_says_of_itself(checked: Checked) -> None:
@@ -200,6 +241,12 @@ def test_what_a_jail_says_of_itself(checked: Checked) -> None:
     (server.config / "action.d/broken.conf").write_text(
         "[Definition]\nactionstart = echo no such table >&2; exit 1\nactionban = exit 1\n"
     )
+    server.expected += [
+        r"option mode",
+        r"fail2ban\.utils",
+        r"fail2ban\.actions",
+        r"may not be blocked",
+    ]
     server.start()
     wait_for(lambda: "Action failed" in server.client("status", "pflog"), "the failure")
     checked.says("pflog", "WRONG", "Action failed", "no such table")
@@ -209,6 +256,7 @@ def test_what_a_jail_says_of_itself(checked: Checked) -> None:
 def test_jail_that_the_server_does_not_have(checked: Checked) -> None:
     """A jail that was enabled after the start is in the configuration alone."""
     server = checked.server("[pflog-strict]\nenabled = true\nlogpath = {path}\naction = recorder\n")
+    server.expected.append("UnknownJailException")
     server.start()
     server.jails(JAIL.format(path=checked.path))
     checked.says("pflog", "WRONG", "does not run", "restart")
@@ -219,16 +267,18 @@ def test_listening_is_tried() -> None:
     """An interface is opened for an instant; what is wrong with it is told."""
     pytest.importorskip("pcapy")
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
-    assert "it is no log interface of pf" in str(listen(loopback))
+    assert "it is no log interface of" in str(listen(loopback))
     assert "pflog99" in str(listen("pflog99"))
 
 
 def test_host_without_fail2ban(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It is said where it was looked for; pf is looked at all the same."""
+    """The command that installs it is named; pf is looked at all the same."""
     assert main(["check", "--root", str(tmp_path), "--system", "freebsd"]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("WRONG  fail2ban")
+    assert "is not installed" in lines[0]
     assert "/usr/local/etc/fail2ban" in lines[0]
+    assert "pkg install security/py-fail2ban" in lines[0]
     assert any("pf " in line for line in lines[1:])
 
 

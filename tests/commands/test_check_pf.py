@@ -7,6 +7,8 @@ Each row is a pf.conf and what happened to it.  The stand-in for pf evaluates pa
 
 from __future__ import annotations
 
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,10 +58,10 @@ def loaded(conf: str, dialect: str = "freebsd", anchored: str = ANCHORED) -> Pf:
     return pf
 
 
-def say(pf: Pf, anchor: str = "f2b/pflog") -> Result:
+def say(pf: Pf, anchor: str = "f2b/pflog", banned: Sequence[str] = ()) -> Result:
     """Return what is said of the jail's bans."""
     rules = LoadedRules(pf, pf.dialect != "openbsd")
-    return blocks(rules, "pflog", "f2b-pflog", anchor, USUAL)
+    return blocks(rules, "pflog", "f2b-pflog", anchor, USUAL, banned)
 
 
 def leaks(pf: Pf) -> list[str]:
@@ -108,10 +110,14 @@ ROWS = {
     ),
     "anchor for IPv4": Row(WRONG, "gets in", around('anchor "f2b/*" inet')),
     "anchor on the interface outside": Row(
-        NOTE, "on vtnet0 alone", around('anchor "f2b/*" on vtnet0') + "\npass in on vtnet1"
+        NOTE,
+        "on vtnet0 alone pf blocks",
+        around('anchor "f2b/*" on vtnet0') + "\npass in on vtnet1",
     ),
     "anchor on egress": Row(
-        NOTE, "on vtnet0 alone", around('anchor "f2b/*" on egress') + "\npass in on vtnet1"
+        NOTE,
+        "on vtnet0 alone pf blocks",
+        around('anchor "f2b/*" on egress') + "\npass in on vtnet1",
     ),
     "anchor on another interface": Row(WRONG, "gets in", around('anchor "f2b/*" on vtnet1')),
     "anchor for tagged packets": Row(
@@ -313,6 +319,85 @@ def test_what_is_said_of_a_pf_conf(row: str, dialect: str) -> None:
     assert (said.mark, word in said.line) == (mark, True), (said.line, through)
     assert not (through and said.mark is OK)
     assert through or said.mark is not WRONG
+
+
+class Random:
+    """Makes small rulesets, with most of what a rule may say."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def some(self, *choices: str) -> str:
+        """Return one of the choices, each a word with a space, or nothing."""
+        return self.random.choice(choices)
+
+    def condition(self) -> str:
+        """Return what a rule says behind its verb and direction."""
+        hosts = ("any", "any", "<f2b-pflog>", "! <f2b-pflog>", "<other>", "! <other>",
+                 "198.51.100.0/24", "! 198.51.100.0/24", "0.0.0.0/1", "2001:db8::/32")  # fmt: skip
+        text = self.some(
+            "", "", "on vtnet0 ", "on vtnet1 ", "on lo0 ", "on ! vtnet1 ", "on egress "
+        )
+        source = self.some(*hosts)
+        if "." in source or "::" in source:
+            family = "inet6 " if "::" in source else "inet "
+        else:
+            family = self.some("", "", "", "inet ", "inet6 ")
+        proto = self.some("", "", "", "proto tcp ", "proto udp ", "proto icmp ")
+        ports = "tcp" in proto or "udp" in proto
+        sport = self.some("", "", "", "port 53 ") if ports else ""
+        port = self.some("", "", "port 22", "port 80", "port 1:1024") if ports else ""
+        return f"{text}{family}{proto}from {source} {sport}to any {port}".strip()
+
+    def rules(self, depth: int = 0) -> list[str]:
+        """Return some rules, with anchors within anchors."""
+        found = []
+        for _ in range(self.random.randint(1, 4)):
+            kind = self.some("rule", "rule", "rule", "rule", "inline", "named", "call", "bans")
+            way = self.some("", "in ", "in ", "out ")
+            quick = self.some("", "quick ")
+            if kind == "rule":
+                verb, log = self.some("pass ", "block ", "match "), self.some("", "log ")
+                found.append(
+                    f"{verb}{way}{log}{'' if 'match' in verb else quick}{self.condition()}"
+                )
+            elif kind == "bans":
+                found.append(f"block {way}{quick}from <f2b-pflog>")
+            elif kind == "call":
+                name = self.some("f2b/*", "f2b/*", "/f2b/*", "f2b/pflog", "f2b", "/own", "*")
+                found.append(f'anchor "{name}" {way}{quick}{self.some("", self.condition())}')
+            elif depth < 2:
+                name = '"own" ' if kind == "named" else ""
+                head = f"anchor {name}{way}{quick}{self.some('all', self.condition())}"
+                found += [f"{head} {{", *self.rules(depth + 1), "}"]
+        return found
+
+    def conf(self) -> str:
+        """Return a pf.conf."""
+        lines = ["table <other> { 198.51.100.0/25 }", self.some("", "", "", "set skip on vtnet1")]
+        for _ in range(self.random.randint(0, 2) if self.some("", "x") else 0):
+            verb = self.some("rdr ", "rdr pass ", "no rdr ")
+            lines.append(f"{verb}{self.condition()}" + (" -> 10.0.0.1" if verb[0] == "r" else ""))
+        lines += [self.some("", "block all", "block log all"), *self.rules()]
+        if self.some("", "x"):
+            lines += ['anchor "f2b/*"', *self.rules()]
+        return "\n".join(lines)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_random_rulesets(table: bool) -> None:
+    """Nothing that is ok lets a packet in; nothing that is noted does it from outside to a port."""
+    marks: dict[Mark, int] = dict.fromkeys(Mark, 0)
+    for seed in range(1000):
+        made = Random(seed)
+        pf = loaded(made.conf(), "freebsd", "" if table else made.some(ANCHORED, ANCHORED, "pass"))
+        said = say(pf, "" if table else "f2b/pflog", BANNED)
+        marks[said.mark] += 1
+        outside = [each for each in PACKETS if each.interface == "vtnet0" and each.port]
+        packets = {OK: PACKETS, NOTE: outside}.get(said.mark, [])
+        assert not any(pf.decide(each).passes for each in packets), (seed, said.line, leaks(pf))
+    assert marks[OK] > 100, marks  # the generator makes good rulesets as well
+    assert marks[NOTE] > 10, marks
 
 
 @pytest.mark.parametrize(

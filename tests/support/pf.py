@@ -29,6 +29,9 @@ from fail2ban_pflog.commands.host.tools import Answer
 _REPO = Path(__file__).parents[2]
 
 PORTS = {"ssh": 22, "smtp": 25, "domain": 53, "bootps": 67, "bootpc": 68, "http": 80, "https": 443}
+DEPTH = 8
+"""Anchors within anchors; the kernel takes 64."""
+
 _NAMES = {number: name for name, number in PORTS.items()}
 _LO = re.compile(r"lo\d*$")
 
@@ -239,14 +242,14 @@ class Pf:
                     return found
         return None
 
-    def _filter(self, path: str, packet: Packet, last: list[Rule]) -> bool:
+    def _filter(self, path: str, packet: Packet, last: list[Rule], depth: int = 0) -> bool:
         """Walk a ruleset; last: rules that matched.  Returns whether a quick one did."""
-        for rule in self._ruleset(path).rules:
+        for rule in self._ruleset(path).rules if depth < DEPTH else ():
             if not self._matches(rule, path, packet):
                 continue
             if rule.anchor is not None:
                 before = len(last)
-                if any(self._filter(each, packet, last) for each in self._called(rule)):
+                if any(self._filter(each, packet, last, depth + 1) for each in self._called(rule)):
                     return True
                 if rule.quick and len(last) > before:
                     return True

@@ -8,9 +8,13 @@ pf's evaluation blocks every packet of a banned source that comes in; loopback a
 from __future__ import annotations
 
 import argparse
+import contextlib
+import re
 import shlex
 import sys
+from collections.abc import Sequence
 from functools import lru_cache
+from ipaddress import ip_network
 from typing import Callable, Optional
 
 from ..host.systems import find_system
@@ -19,9 +23,9 @@ from .evaluate import Outcome, evaluate
 from .result import Mark, Result, exit_status, note, ok, unseen, wrong
 from .ruleset import Packet, Rule, parse
 
-__all__ = ["LoadedRules", "add_command", "blocks", "outside"]
+__all__ = ["FAMILIES", "LoadedRules", "add_command", "blocks", "holds", "outside"]
 
-_FAMILIES = ("inet", "inet6")
+FAMILIES = ("inet", "inet6")
 
 
 class LoadedRules:
@@ -52,6 +56,18 @@ class LoadedRules:
             None if text is None else [line.strip() for line in text.splitlines() if line.strip()]
         )
 
+    def table(self, name: str, path: str = "") -> tuple[list[str], str]:
+        """Return what a table holds, and why that cannot be read, or ""."""
+        answer = self.ask(*(("-a", path) if path else ()), "-t", name, "-T", "show")
+        return answer.out.split(), answer.problem
+
+    def lets_in(self, rule: Rule, addresses: Sequence[str]) -> bool:
+        """Return whether a rule's source, a table or a network, holds one of the addresses."""
+        source = rule.source
+        named = re.fullmatch(r"<(.*)>", source)
+        entries = self.table(named[1])[0] if named else [source]
+        return any(holds(entries, address) for address in addresses)
+
     def skipped(self) -> list[str]:
         """Return the interfaces other than loopback that pf ignores (``set skip``)."""
         lines = (self._lines("", "-v", "-s", "Interfaces") or "").splitlines()
@@ -66,8 +82,24 @@ def outside(routes: str) -> frozenset[str]:
     return frozenset({*names, "egress"} if names else ())
 
 
+def holds(entries: Sequence[str], address: str) -> bool:
+    """Return whether a table holds an address or network; its longest prefix decides."""
+    wanted, found = ip_network(address, strict=False), (-1, False)
+    for entry in entries:
+        with contextlib.suppress(ValueError):  # a name
+            network = ip_network(entry.lstrip("! "), strict=False)
+            if wanted.network_address in network and wanted.prefixlen >= network.prefixlen:
+                found = max(found, (network.prefixlen, not entry.startswith("!")))
+    return found[1]
+
+
 def blocks(
-    loaded: LoadedRules, name: str, table: str, anchor: str, interfaces: frozenset[str]
+    loaded: LoadedRules,
+    name: str,
+    table: str,
+    anchor: str,
+    interfaces: frozenset[str],
+    banned: Sequence[str] = (),
 ) -> Result:
     """Say whether pf blocks every packet that comes in from the sources in a table.
 
@@ -77,32 +109,41 @@ def blocks(
         table: the table's name.
         anchor: the anchor that table and rule are in; "" for the main ruleset.
         interfaces: those of the default route, as outside() returns them.
+        banned: addresses in the table, which no rule for others may let in.
     """
     everywhere = _outcomes(loaded, table, anchor, frozenset())
-    result = _result(loaded, name, table, anchor, everywhere)
+    result = _result(loaded, name, table, anchor, banned, everywhere)
     if result.mark is not Mark.WRONG or not interfaces:
         return result
-    there = _result(loaded, name, table, anchor, _outcomes(loaded, table, anchor, interfaces))
+    outcomes = _outcomes(loaded, table, anchor, interfaces)
+    there = _result(loaded, name, table, anchor, banned, outcomes)
     if there.mark in (Mark.OK, Mark.NOTE):
         names = ", ".join(sorted(interfaces - {"egress"}))
-        return Result(name, Mark.NOTE, f"bans block on {names} alone; elsewhere {result.found}")
+        found = f"on {names} alone {there.found}; elsewhere {result.found}"
+        return note(name, found, there.advice)
     return result
 
 
 def _outcomes(
     loaded: LoadedRules, table: str, anchor: str, interfaces: frozenset[str]
 ) -> list[Outcome]:
-    packets = [Packet(family, table, anchor, interfaces) for family in _FAMILIES]
+    packets = [Packet(family, table, anchor, interfaces) for family in FAMILIES]
     return [evaluate(loaded, packet, loaded.translation) for packet in packets]
 
 
 def _result(
-    loaded: LoadedRules, name: str, table: str, anchor: str, outcomes: list[Outcome]
+    loaded: LoadedRules,
+    name: str,
+    table: str,
+    anchor: str,
+    banned: Sequence[str],
+    outcomes: list[Outcome],
 ) -> Result:
     rule = f"block drop in quick from <{table}>"
     bans = [ban for outcome in outcomes for ban in outcome.bans]
     unread = [rule.text for outcome in outcomes for rule in outcome.unread]
-    if not bans and anchor and any(anchor in outcome.entered for outcome in outcomes):
+    entered = any(anchor in outcome.entered for outcome in outcomes)
+    if anchor and entered and not (bans or unread):
         found = f"the anchor {anchor} has no rule that blocks <{table}>: bans block nothing"
         return wrong(name, found, "fail2ban-client reload --restart")
     what = f'anchor "{anchor.rpartition("/")[0]}/*"' if anchor else rule
@@ -116,7 +157,9 @@ def _result(
     wide = [
         each.text
         for each in unusual
-        if each.source == f"<{table}>" or not (each.is_narrow or each.restrictions)
+        if not (each.is_narrow or each.restrictions)
+        or each.source == f"<{table}>"
+        or (each.is_narrow and loaded.lets_in(each, banned))
     ]
     unclear = unread + [ban.text for ban in bans if ban.restrictions]
     if wide and not unclear:

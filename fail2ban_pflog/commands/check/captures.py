@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Optional
 
 from ...errors import PflogError
@@ -32,14 +33,8 @@ def captures(subject: Subject) -> Iterator[Result]:
     for interface in sorted({jail.interface for jail in jails if jail.interface}):
         yield from _interface(subject, interface)
     files = {path: jail for jail in jails for path in jail.logpaths}
-    for jail in jails:
-        if jail.told["logpath"] and not jail.logpaths:
-            yield wrong(
-                jail.name,
-                f"{jail.told['logpath']}: there is no such file, and "
-                "fail2ban refuses its whole configuration",
-                subject.system.pflogd.start,
-            )
+    for jail in subject.text_jails:
+        yield from _text(subject, jail)
     for path, jail in sorted(files.items()):
         yield from _file(subject, path, jail)
     if files:
@@ -55,18 +50,28 @@ def _interface(subject: Subject, name: str) -> Iterator[Result]:
         yield wrong(name, answer.problem, subject.system.pflogd.start)
         return
     flags = re.search(r"flags=\w+<([^>]*)>", answer.out)
-    if flags is None or "UP" not in flags[1].split(","):
+    up = flags is not None and "UP" in flags[1].split(",")
+    if not up and subject.system.name != "OpenBSD":  # where one that is down delivers as well
         yield wrong(name, "is there, but not up", f"ifconfig {name} up")
         return
     problem = subject.listen(name)
     if problem is None:
-        yield unseen(name, "is up; listening was not tried: this Python has no pcapy")
+        yield unseen(name, "is there; listening was not tried: this Python has no pcapy")
     elif "permission" in problem:
-        yield unseen(name, "is up; listening was not tried", "run this as root")
+        yield unseen(name, "is there; listening was not tried", "run this as root")
     elif problem:
         yield wrong(name, problem)
     else:
-        yield ok(name, "is up, can be listened to, and has pf's link type")
+        yield ok(name, "can be listened to, and has pf's link type")
+
+
+def _text(subject: Subject, jail: Jail) -> Iterator[Result]:
+    """A savefile that a jail reads as text: its `backend` was forgotten."""
+    for path in jail.logpaths:
+        with suppress(OSError):
+            if look(subject.path(path)).snaplen:
+                found = f"{path} is a savefile, and fail2ban reads it as text"
+                yield wrong(jail.name, found, "backend = %(pflog_backend)s in that jail")
 
 
 def _file(subject: Subject, path: str, jail: Jail) -> Iterator[Result]:

@@ -17,6 +17,6 @@ __all__ = ["examine"]
 
 
 def examine(subject: Subject) -> Iterator[Result]:
-    """Give the results as they come."""
+    """Yield the results as they come."""
     for check in (configuration, server, captures, pf, network):
         yield from check(subject)

@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Iterator
+from configparser import RawConfigParser
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ def configuration(subject: Subject) -> Iterator[Result]:
         yield from _package(subject, fail2ban)
     if "problem" not in told:
         yield from _loader(subject)
+        yield from _overridden(fail2ban)
         yield from _options(subject)
+        yield from _refused(subject, fail2ban)
 
 
 def _version(fail2ban: Fail2ban, told: dict[str, Any]) -> Iterator[Result]:
@@ -139,16 +143,59 @@ def _loader(subject: Subject) -> Iterator[Result]:
         yield ok("loader", f"the jail {LOADER} is enabled, and before all others")
 
 
+def _overridden(fail2ban: Fail2ban) -> Iterator[Result]:
+    """Find jails of ours that one file enables and a later one disables."""
+    directory = fail2ban.directory
+    enabled: dict[str, list[tuple[str, bool]]] = {}
+    for end in ("conf", "local"):
+        for path in [directory / f"jail.{end}", *sorted(directory.glob(f"jail.d/*.{end}"))]:
+            read = RawConfigParser(strict=False, default_section="")
+            with suppress(Exception):  # it is reported as what fail2ban makes of it
+                read.read(path)
+            for jail in read.sections():
+                if jail.startswith("pflog") and read.has_option(jail, "enabled"):
+                    value = read[jail]["enabled"].strip().lower() in ("1", "true", "yes", "on")
+                    enabled.setdefault(jail, []).append((str(path.relative_to(directory)), value))
+    for jail, said in enabled.items():
+        name, last = said[-1]
+        if not last and (ours := [file for file, value in said if value]):
+            found = f"[{jail}] enabled = true in {ours[-1]} is overridden by {name}, read later"
+            yield wrong("jails", found, "enable it in jail.local")
+
+
+def _refused(subject: Subject, fail2ban: Fail2ban) -> Iterator[Result]:
+    """Let fail2ban's client read the configuration, as a start of the server would."""
+    answer = subject.ask(fail2ban.client, "-c", str(fail2ban.directory), "-t")
+    said = re.findall(r"(?:ERROR|CRITICAL) +(\S.*)", answer.out + answer.err)
+    errors = [each for each in said if "test configuration failed" not in each]
+    if answer.status in (0, None) or not errors:
+        return
+    jail = next((jail.name for jail in subject.jails if f"for {jail.name} jail" in errors[-1]), "")
+    texts = [jail.name for jail in subject.text_jails if f"for {jail.name} jail" in errors[-1]]
+    advice = "correct that jail, or disable it: a restart does not help before"
+    if jail:
+        advice = f"{subject.system.pflogd.start}; or correct the logpath of {jail}"
+    elif texts:
+        advice = f"start fail2ban-pflogd before fail2ban, or correct the logpath of {texts[0]}"
+    yield wrong("config", f"fail2ban would not start: {errors[-1].strip()}", advice)
+
+
+def first_jail(subject: Subject) -> str:
+    """Return what to write for the first jail: of this system, and of what was set up."""
+    system = subject.system
+    writer = any(subject.path(each.target).exists() for each in system.writer)
+    lines = ["enabled = true", "" if writer else system.source, system.action]
+    said = [" ".join(line.partition("#")[0].split()) for line in lines if line]
+    name = "pflog-text" if writer else "pflog"
+    return f"in jail.local: [{name}], and below it " + ", ".join(f"`{line}`" for line in said)
+
+
 def _options(subject: Subject) -> Iterator[Result]:
     jails = subject.jails
     if texts := ", ".join(jail.name for jail in subject.text_jails):
         yield ok("jails", f"{texts}: reads text; fail2ban-pflogd --check looks at what writes it")
     elif not jails:
-        yield wrong(
-            "jails",
-            "no enabled jail has backend = pflog",
-            "in jail.local: [pflog] and below it `enabled = true`",
-        )
+        yield wrong("jails", "no enabled jail has backend = pflog", first_jail(subject))
     for jail in jails:
         try:
             options = jail.options

@@ -1,21 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who must never be banned, and the clock."""
+"""Which addresses must never be banned, and the clock."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Union
 
 from ...options import short
+from .blocks import holds
 from .result import Result, note, ok, unseen, wrong
 from .subject import Jail, Subject
 
 __all__ = ["network"]
 
-Address = Union[IPv4Address, IPv6Address]
+Network = Union[IPv4Network, IPv6Network]
+
+_INTERFACE = re.compile(
+    r"inet6? ([0-9a-f.:]+)(?:%\w+)?(?: -->? \S+)?(?:/| netmask | prefixlen )(0x[0-9a-f]+|[\d.]+)"
+)
+"""An address and its network, as ifconfig and ``ip addr`` print them."""
 
 AHEAD = 60.0
 """Seconds by which a packet may be ahead of the clock."""
@@ -29,62 +35,68 @@ def network(subject: Subject) -> Iterator[Result]:
 
 
 def _ignored(subject: Subject, jails: list[Jail]) -> Iterator[Result]:
-    answer = subject.ask("netstat", "-rn")
-    gateways = _gateways(answer.out)
-    if answer.problem:
-        yield unseen("gateway", answer.problem)
+    routes = subject.ask("netstat", "-rn")
+    command = ("ip", "-o", "addr") if subject.system.name == "Linux" else ("ifconfig", "-a")
+    interfaces = subject.ask(*command)
+    for answer in (routes, interfaces):
+        if answer.problem:
+            yield unseen("ignoreip", f"is not compared with this host: {answer.problem}")
     try:
         text = subject.path("/etc/resolv.conf").read_text(errors="replace")
-        resolvers = _addresses(re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE))
     except OSError as error:
-        resolvers = []
-        yield unseen("resolvers", f"/etc/resolv.conf: {error.strerror}")
-    for what, addresses in (("gateway", gateways), ("resolvers", resolvers)):
-        if not addresses:
-            continue
-        names = ", ".join(map(str, addresses))
-        missing = {
-            str(address)
-            for jail in jails
-            for address in addresses
-            if not _is_in(address, jail.told["ignoreip"])
-        }
-        if missing:
-            yield note(
-                what,
-                f"{', '.join(sorted(missing))} can be banned, and its address may be forged",
-                "name it in ignoreip in jail.local",
-            )
-        else:
-            yield ok(what, f"{names} cannot be banned")
+        text = ""
+        yield unseen("ignoreip", f"is not compared with /etc/resolv.conf: {error.strerror}")
+    hosts = _INTERFACE.findall(interfaces.out)
+    missing: dict[Network, str] = {}
+    for what, found in (
+        ("network", [f"{host}/{_length(mask)}" for host, mask in hosts]),
+        ("this host", [host for host, _ in hosts]),
+        ("gateway", _gateways(routes.out)),
+        ("resolver", re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)),
+    ):
+        for network in _networks(found):
+            ignored = all(_is_in(network, jail.told["ignoreip"]) for jail in jails)
+            if not ignored and not _is_in(network, map(str, missing)):
+                missing[network] = what
+    names = {network: f"{network}".removesuffix(f"/{network.max_prefixlen}") for network in missing}
+    if missing:
+        listed = ", ".join(f"{what} {names[network]}" for network, what in missing.items())
+        yield note(
+            "ignoreip",
+            f"does not hold what is near, and could be banned: {listed}",
+            f"in [DEFAULT] of jail.local: ignoreip = 127.0.0.1/8 ::1 {' '.join(names.values())}",
+        )
+    elif hosts:
+        yield ok("ignoreip", "holds this host, its networks, gateway and resolvers")
 
 
-def _gateways(routes: str) -> list[Address]:
-    """The default routes' gateways in what ``netstat -rn`` prints."""
+def _gateways(routes: str) -> list[str]:
+    """Return the default routes' gateways in what ``netstat -rn`` prints."""
     rows = [line.split() for line in routes.splitlines()]
-    return _addresses(
-        [row[1] for row in rows if len(row) > 1 and row[0] in ("default", "0.0.0.0", "::/0")]
-    )
+    return [row[1] for row in rows if len(row) > 1 and row[0] in ("default", "0.0.0.0", "::/0")]
 
 
-def _addresses(texts: list[str]) -> list[Address]:
-    """Those that can send from afar: no loopback, link-local, unspecified addresses."""
+def _length(mask: str) -> str:
+    """Return the length of a prefix that ifconfig prints as a netmask, in one of three ways."""
+    if mask.startswith("0x"):
+        return str(bin(int(mask, 16)).count("1"))
+    return mask
+
+
+def _networks(texts: list[str]) -> list[Network]:
+    """Return those that can send from afar: no loopback, link-local, unspecified addresses."""
     found = []
     for text in texts:
         with contextlib.suppress(ValueError):
-            address = ip_address(text.partition("%")[0])
-            if not (address.is_loopback or address.is_link_local or address.is_unspecified):
-                found.append(address)
-    return list(dict.fromkeys(found))
+            network = ip_network(re.sub("%[^/]*", "", text), strict=False)
+            if not (network.is_loopback or network.is_link_local or network.is_unspecified):
+                found.append(network)
+    return found
 
 
-def _is_in(address: Address, ignored: list[str]) -> bool:
-    """Whether an ignoreip, which may hold names as well, has the address."""
-    for each in ignored:
-        with contextlib.suppress(ValueError):
-            if address in ip_network(each, strict=False):
-                return True
-    return False
+def _is_in(network: Network, ignored: Iterable[str]) -> bool:
+    """Return whether an ignoreip, which may hold names as well, has all of a network."""
+    return any(holds([each], str(network)) for each in ignored)
 
 
 def _clock(subject: Subject) -> Result:

@@ -1,21 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""pf itself: does it log what it blocks, and would it block who is banned?"""
+"""pf itself: does it log what it blocks, and would it block banned sources?"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
 
+from .blocks import FAMILIES, LoadedRules, blocks, holds, outside
+from .evaluate import evaluate
 from .result import Result, note, ok, unseen, wrong
+from .ruleset import Packet, Rule
 from .subject import Jail, Subject
 
 __all__ = ["pf"]
-
-_LOGS = re.compile(r"^block\b.*\blog\b", re.MULTILINE)
-_OTHER_ANCHOR = re.compile(r'^anchor "(?!f2b/)', re.MULTILINE)
-
-_PASSES_AT_ONCE = re.compile(r"^pass(?! out\b)(?=.* quick\b)(?!.* on lo\d)")
-"""A rule that ends the search for one that blocks."""
 
 
 def pf(subject: Subject) -> Iterator[Result]:
@@ -30,93 +27,110 @@ def pf(subject: Subject) -> Iterator[Result]:
         yield wrong("pf", "is disabled", subject.system.enable)
         return
     yield ok("pf", "is enabled")
-    answer = subject.ask("pfctl", "-s", "rules")
-    if answer.problem:
-        yield unseen("rules", answer.problem)
+    loaded = LoadedRules(
+        lambda *words: subject.ask("pfctl", *words), subject.system.name != "OpenBSD"
+    )
+    rules = loaded.rules("")
+    if rules is None:
+        yield unseen("rules", loaded.ask("-s", "rules").problem)
         return
-    yield _logs(subject, answer.out)
+    interfaces = outside(subject.ask("netstat", "-rn").out)
+    for interface in sorted({jail.interface or "pflog0" for jail in subject.jails} or {"pflog0"}):
+        yield _logs(subject, loaded, interface, interfaces)
+    yield _questions(subject, rules)
+    yield from _scrub(subject, loaded.ask("-s", "rules").out)
     for jail in [*subject.jails, *subject.text_jails]:
-        blocking = jail.blocking
-        if blocking is None:
-            actions = ", ".join(jail.told["actions"]) or "none"
-            yield unseen(jail.name, f"what its action does is not known: {actions}")
-        else:
-            yield from _blocks(subject, jail, blocking, answer.out.splitlines())
+        yield from _bans(subject, jail, loaded, interfaces)
 
 
-def _logs(subject: Subject, rules: str) -> Result:
-    found = _LOGS.search(rules)
-    if found:
-        line = rules[found.start() :].splitlines()[0]
-        return ok("log", f"pf logs what it blocks: {line}")
-    if _OTHER_ANCHOR.search(rules):
-        return unseen(
-            "log",
-            "no rule of the main ruleset blocks and logs; those in anchors were not looked at",
-            "pfctl -a '*' -s rules | grep 'block.*log'",
-        )
-    return wrong(
-        "log",
-        "no rule blocks and logs: fail2ban gets nothing to read",
-        f"`block drop in log all` in {subject.system.rules}",
+def _logs(
+    subject: Subject, loaded: LoadedRules, interface: str, interfaces: frozenset[str]
+) -> Result:
+    """Is what arrives at a closed port logged where a jail listens?"""
+    outcomes = [
+        evaluate(loaded, Packet(family, interfaces=interfaces), translation=False)
+        for family in FAMILIES
+    ]
+    blocking = [
+        rule
+        for outcome in outcomes
+        for rule in outcome.deciding
+        if rule.verb == "block" and not rule.is_narrow
+    ]
+    logging = [rule for rule in blocking if rule.logs_to() == interface]
+    whole = [rule for rule in logging if not rule.is_partial]
+    unread = [rule.text for outcome in outcomes for rule in outcome.unread]
+    if whole and not unread:
+        return ok("log", f"pf logs what it blocks, to {interface}: {whole[0].text}")
+    if unread:
+        return unseen("log", f"cannot tell whether pf logs what it blocks: {unread[0]}")
+    advice = f"`block drop in log all` in {subject.system.rules}"
+    if interface != "pflog0":
+        advice = advice.replace("log", f"log (to {interface})", 1)
+    if logging:
+        return note("log", f"pf logs only a part of what it blocks: {logging[0].text}", advice)
+    found = f"no rule blocks and logs to {interface}: fail2ban gets nothing to read"
+    return wrong("log", f"{found} ({blocking[0].text})" if blocking else found, advice)
+
+
+def _questions(subject: Subject, rules: list[Rule]) -> Result:
+    """Does pf log what this host asks, so that answers to it are known?"""
+    for rule in _flat(rules):
+        if rule.verb == "pass" and rule.logs_to() and rule.parts["direction"] != "in":
+            return ok("answers", f"are known by what this host asked: {rule.text}")
+    return note(
+        "answers",
+        "that come late may be counted, as pf does not log what this host asked",
+        f"`pass out log` in {subject.system.rules}: one more packet logged per connection",
     )
 
 
-def _blocks(
-    subject: Subject, jail: Jail, blocking: dict[str, str], rules: list[str]
+def _flat(rules: list[Rule]) -> Iterator[Rule]:
+    for rule in rules:
+        yield rule
+        yield from _flat(rule.inner or [])
+
+
+def _scrub(subject: Subject, rules: str) -> Iterator[Result]:
+    """Are FIN, NULL and Xmas probes logged, which pf drops before any rule?"""
+    probes = "FIN, NULL and Xmas probes are dropped before any rule, and logged nowhere"
+    if subject.system.name == "OpenBSD":
+        yield note("scrub", probes)
+    elif subject.system.name == "FreeBSD" and "\nscrub in log" not in f"\n{rules}":
+        release = re.match(r"\d+", subject.ask("uname", "-r").out)
+        if rules.startswith("scrub in") or (release and int(release[0]) >= 14):
+            yield note("scrub", probes, f"`scrub in log all` in {subject.system.rules}")
+
+
+def _bans(
+    subject: Subject, jail: Jail, loaded: LoadedRules, interfaces: frozenset[str]
 ) -> Iterator[Result]:
     """Is the rule that blocks this jail's sources reached, and does its table hold them?"""
-    name = blocking.get("name", jail.name)
-    table = blocking.get("tablename", "f2b-<name>").replace("<name>", name)
-    anchor = blocking.get("anchor", "f2b")
-    if blocking.get("where") == "table":
-        select: tuple[str, ...] = ()
-        what, calls = f"a rule with <{table}>", rf"^block\b.*<{re.escape(table)}>"
-        advice = f"`table <{table}> persist` and `block drop in quick from <{table}>`"
-    else:
-        what, calls = f'the anchor "{anchor}/*"', rf'^anchor "({re.escape(anchor)}|\*)[/"]'
-        select = ("-a", f"{anchor}/{name}")
-        advice = f'`anchor "{anchor}/*"`'
-    at = next((number for number, rule in enumerate(rules) if re.match(calls, rule)), None)
-    if at is None:
-        yield wrong(
-            jail.name,
-            f"pf's rules lack {what}: bans block nothing",
-            f"{advice} in {subject.system.rules}, before the rules that pass",
-        )
+    options = jail.blocking
+    if options is None:
+        actions = ", ".join(jail.told["actions"]) or "none"
+        yield unseen(jail.name, f"what its action does is not known: {actions}")
         return
-    before = [rule for rule in rules[:at] if _PASSES_AT_ONCE.match(rule)]
-    open_to_all = [rule for rule in before if re.search(r" from any\b| all\b", rule)]
-    if open_to_all:
-        yield wrong(
-            jail.name,
-            f"who is banned still gets in: before {what} stands {open_to_all[0]}",
-            f"move {what} up in {subject.system.rules}",
-        )
-    elif before:
-        yield note(
-            jail.name,
-            f"before {what} stands {before[0]}",
-            "whom that lets in no ban stops: is it meant so?",
-        )
-    else:
-        yield ok(jail.name, f"{what} comes before all rules that pass at once")
-    if jail.name in subject.banned:
-        yield _table(subject, jail.name, table, select)
+    name = options.get("name", jail.name)
+    table = options.get("tablename", "f2b-<name>").replace("<name>", name)
+    anchor = f"{options.get('anchor', 'f2b')}/{name}".strip("/")
+    anchor = "" if options.get("where") == "table" else anchor
+    banned = subject.banned.get(jail.name)
+    yield blocks(loaded, jail.name, table, anchor, interfaces, banned or [])
+    if banned is not None:
+        yield _table(subject, jail.name, table, anchor, banned, loaded)
 
 
-def _table(subject: Subject, jail: str, table: str, select: tuple[str, ...]) -> Result:
-    answer = subject.ask("pfctl", *select, "-t", table, "-T", "show")
-    where = f"table {table}" + (f" in anchor {select[1]}" if select else "")
-    if answer.problem:
-        return wrong(
-            jail,
-            f"{where}: {answer.problem}",
-            f"the action did not start: {subject.system.restart}",
-        )
-    held, banned = len(answer.out.split()), subject.banned[jail]
-    if held < banned:
-        return wrong(
-            jail, f"{where} holds {held} addresses, but {banned} are banned", subject.system.restart
-        )
-    return ok(jail, f"{where} holds {held} addresses")
+def _table(
+    subject: Subject, jail: str, table: str, anchor: str, banned: list[str], loaded: LoadedRules
+) -> Result:
+    entries, problem = loaded.table(table, anchor)
+    where = f"table {table}" + (f" in anchor {anchor}" if anchor else "")
+    if problem:
+        found = f"{where}: {problem}"
+        return wrong(jail, found, f"the action did not start: {subject.system.restart}")
+    missing = [address for address in banned if not holds(entries, address)]
+    if missing:
+        found = f"{where} lacks {len(missing)} of {len(banned)} that are banned: {missing[0]}"
+        return wrong(jail, found, subject.system.restart)
+    return ok(jail, f"{where} holds all {len(banned)} that are banned")

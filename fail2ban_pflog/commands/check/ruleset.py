@@ -145,6 +145,13 @@ class Rule:
         return network.prefixlen >= _WIDE[network.version]
 
     @property
+    def is_partial(self) -> bool:
+        """Whether it takes only some ports, or not TCP, or is restricted otherwise."""
+        named = [self.parts.get(name) for name in ("ports", "port", "os")]
+        protocol = self.parts.get("protocol") or "tcp"
+        return bool(any(named) or protocol not in ("tcp", "6") or self.restrictions)
+
+    @property
     def is_usual(self) -> bool:
         """Whether it takes DHCP, or a protocol without ports: ping, neighbor discovery, carp."""
         protocol = self.parts.get("protocol")

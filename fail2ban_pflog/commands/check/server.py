@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from ..host.installation import Fail2ban
@@ -11,6 +12,9 @@ from .result import Result, note, ok, unseen, wrong
 from .subject import LOADER, Subject
 
 __all__ = ["server"]
+
+_IS_IDLE = re.compile(r"waiting for|idle because|.* is gone|.*trying again")
+"""What a source of packets says of itself while nothing comes from it."""
 
 _WRONG_ROWS = {
     "Idle because": "repair that, then fail2ban-client reload",
@@ -61,6 +65,10 @@ def _jail(subject: Subject, fail2ban: Fail2ban, name: str) -> Iterator[Result]:
         yield wrong(name, f"does not run: {answer.problem}", subject.system.restart)
         return
     rows = _rows(answer.out)
+    silent = [(key, text) for key, text in rows if _IS_IDLE.match(text)]
+    for key, text in silent:
+        found = text.partition(";")[0].removeprefix(f"waiting for {key}: ")
+        yield wrong(name, f"waits for {key}: {found}", subject.system.pflogd.start)
     bad = [(key, text) for key, text in rows if key in _WRONG_ROWS]
     for key, text in bad:
         yield wrong(name, f"{key}: {text}", _WRONG_ROWS[key])
@@ -70,8 +78,8 @@ def _jail(subject: Subject, fail2ban: Fail2ban, name: str) -> Iterator[Result]:
     figures = dict(rows)
     banned = figures.get("Currently banned", "")
     if banned.isdigit():
-        subject.banned[name] = int(banned)
-    if not bad:
+        subject.banned[name] = figures.get("Banned IP list", "").split()
+    if not (bad or silent):
         yield ok(name, f"runs; {banned} banned now; {figures.get('Packets', '')}")
 
 

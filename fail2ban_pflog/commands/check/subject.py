@@ -85,7 +85,7 @@ class Subject:
     fail2ban: None where there is none.
     told: what the probe says of the configuration.
     version: of the package that fail2ban's Python finds; filled by the configuration's check.
-    banned: jail -> how many addresses its server bans now; filled by the server's check.
+    banned: jail -> the addresses that its server bans now; filled by the server's check.
     newest: file -> seconds since the epoch of its last packet; filled by the captures' check.
     """
 
@@ -97,7 +97,7 @@ class Subject:
     fail2ban: Optional[Fail2ban] = None
     told: dict[str, Any] = field(default_factory=dict)
     version: str = ""
-    banned: dict[str, int] = field(default_factory=dict)
+    banned: dict[str, list[str]] = field(default_factory=dict)
     newest: dict[str, float] = field(default_factory=dict)
 
     @property

@@ -102,6 +102,8 @@ def _configuration(system: System, root: Path, given: str) -> str:
         if below(root, each).is_dir():
             return each
     looked = ", ".join(system.configurations)
+    if _server(root) is None:
+        raise HostError(f"fail2ban is not installed, here or in {looked}: {system.install}")
     raise HostError(f"fail2ban's configuration is not in {looked}: name it with --confdir")
 
 

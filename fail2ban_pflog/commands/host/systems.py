@@ -51,6 +51,7 @@ class System(NamedTuple):
 
     Attributes:
         configurations: Where fail2ban's configuration directory may be, the likeliest first.
+        install: How fail2ban is installed.
         manuals: The directory with man1, man5, man8.
         completions: The directory with those of bash and zsh.
         writer: What the text log's writer needs.
@@ -72,6 +73,7 @@ class System(NamedTuple):
     writer: tuple[Shipped, ...]
     start_writer: str
     restart: str
+    install: str
     programs: str = "/usr/local/bin"
     manuals: str = "/usr/local/share/man"
     completions: str = "/usr/local/share"
@@ -125,6 +127,7 @@ SYSTEMS = {
             "its variables: sysrc -x fail2ban_pflogd_enable fail2ban_pflogd_flags",
         ),
         restart="service fail2ban restart",
+        install="pkg install security/py-fail2ban",
         rules="/etc/pf.conf (pfSense, OPNsense: docs/install.md)",
         enable="service pf enable && service pf start",
         pflogd=Pflogd(
@@ -149,6 +152,7 @@ SYSTEMS = {
         ),
         service=(Shipped("openbsd/fail2ban", "/etc/rc.d/fail2ban", 0o755, is_default=True),),
         restart="rcctl restart fail2ban",
+        install="there is no package, so from its sources: see docs/install.md",
         pflogd=Pflogd(
             flags=("rcctl", "get", "pflogd", "flags"),
             set_flags="rcctl set pflogd flags '{}' && rcctl restart pflogd",
@@ -166,6 +170,7 @@ SYSTEMS = {
         writer=(Shipped("freebsd/newsyslog.conf", "/etc/newsyslog.d/fail2ban-pflogd.conf"),),
         start_writer="no launchd job is shipped: run fail2ban-pflogd(8) by one of your own",
         restart="sudo brew services restart fail2ban",
+        install="brew install fail2ban",
     ),
     "linux": System(
         name="Linux",
@@ -180,6 +185,7 @@ SYSTEMS = {
             "its options: /etc/default/fail2ban-pflogd",
         ),
         restart="systemctl restart fail2ban",
+        install="apt install fail2ban",
         rules="the pf.conf of the host whose log this is",
         firewall="block drop in log all",
         source="logpath = /var/log/pflog    # which the other host's pflogd writes",

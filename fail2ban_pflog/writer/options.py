@@ -8,7 +8,7 @@ import importlib.util
 import os
 import pwd
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Callable, NamedTuple, Optional
 
 from .. import __version__
@@ -42,12 +42,7 @@ signals:
   TERM, INT   write what was read, then stop
   INFO        write the figures to standard error (USR2 where there is no INFO)
 
-examples:
-  fail2ban-pflogd                                  the interface pflog0
-  fail2ban-pflogd --bpf 'inbound and action block' only what pf dropped on its way in
-  fail2ban-pflogd --follow /var/log/pflog          what pflogd writes, across rotations
-  fail2ban-pflogd --mode normal --distinct port    what a jail that reads the log counts
-  fail2ban-pflogd --read pflog.pcap --log out.txt  a savefile, once
+examples: see fail2ban-pflogd(8)
 """
 
 
@@ -87,6 +82,7 @@ class Options:
         return "standard input" if name == "-" else name
 
 
+# fmt: off
 def parser() -> argparse.ArgumentParser:
     """Make the command line's parser."""
     made = argparse.ArgumentParser(
@@ -95,89 +91,44 @@ def parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    source = made.add_argument_group("where packets come from (one of these)")
-    sources = source.add_mutually_exclusive_group()
-    sources.add_argument(
-        "-i",
-        "--interface",
-        metavar="NAME",
-        default=DEFAULT_INTERFACE,
-        help=f"pf's log interface (default: {DEFAULT_INTERFACE})",
-    )
-    sources.add_argument(
-        "-f",
-        "--follow",
-        metavar="FILE",
-        help="the file that pflogd writes, and its successors after rotations",
-    )
-    sources.add_argument(
-        "-r",
-        "--read",
-        metavar="FILE",
+    group = made.add_argument_group("where packets come from (one of these)")
+    one = group.add_mutually_exclusive_group().add_argument
+    one("-i", "--interface", metavar="NAME", default=DEFAULT_INTERFACE,
+        help=f"pf's log interface (default: {DEFAULT_INTERFACE})")
+    one("-f", "--follow", metavar="FILE",
+        help="the file that pflogd writes, and its successors after rotations")
+    one("-r", "--read", metavar="FILE",
         help="a capture (pcap or pcapng, also .gz .bz2 .xz .zst), once; a FIFO, which is not "
-        "unpacked, again and again; - is standard input",
-    )
-    source.add_argument(
-        "--tcpdump",
-        metavar="PROGRAM",
-        nargs="?",
-        const="tcpdump",
-        help="let tcpdump read the interface (default where pcapy-ng is not installed)",
-    )
-    source.add_argument(
-        "--bpf",
-        metavar="EXPR",
-        default="",
-        help="only packets of the interface that match, see pcap-filter(7) (default: all)",
-    )
-    policy = made.add_argument_group(
+        "unpacked, again and again; - is standard input")
+    add = group.add_argument
+    add("--tcpdump", metavar="PROGRAM", nargs="?", const="tcpdump",
+        help="let tcpdump read the interface (default where pcapy-ng is not installed)")
+    add("--bpf", metavar="EXPR", default="",
+        help="only packets of the interface that match, see pcap-filter(7) (default: all)")
+    add = made.add_argument_group(
         "which packets become lines (default: every one)",
         "As the backend's options; with any of them only what pf dropped on its way in.",
-    )
-    policy.add_argument(
-        "--mode", choices=tuple(MODES), help="what counts, see docs/jails.md (default: any)"
-    )
-    policy.add_argument(
-        "--distinct",
-        choices=WHATS,
-        help="one line per source and target: port, host, or none: every packet (default: none)",
-    )
-    policy.add_argument(
-        "--findtime",
-        metavar="TIME",
-        type=_typed(seconds),
+    ).add_argument
+    add("--mode", choices=tuple(MODES), help="what counts, see docs/jails.md (default: any)")
+    add("--distinct", choices=WHATS,
+        help="one line per source and target: port, host, or none: every packet (default: none)")
+    add("--findtime", metavar="TIME", type=_typed(seconds),
         help="the jail's, for --distinct: how long a target is remembered depends on it "
-        f"(default: {FINDTIME})",
-    )
-    policy.add_argument(
-        "--prefix6",
-        metavar="BITS",
-        type=_typed(lambda text: whole(text, 8, 128, 8)),
-        help="bits of an IPv6 source that are one source, a multiple of 8 (default: 128)",
-    )
-    made.add_argument(
-        "-l", "--log", metavar="FILE", default=LOG, help=f"the text log (default: {LOG})"
-    )
-    made.add_argument(
-        "-p",
-        "--pid-file",
-        metavar="FILE",
-        default=PID_FILE if os.geteuid() == 0 else "",
+        f"(default: {FINDTIME})")
+    add("--prefix6", metavar="BITS", type=_typed(lambda text: whole(text, 8, 128, 8)),
+        help="bits of an IPv6 source that are one source, a multiple of 8 (default: 128)")
+    add = made.add_argument
+    add("-l", "--log", metavar="FILE", default=LOG, help=f"the text log (default: {LOG})")
+    add("-p", "--pid-file", metavar="FILE", default=PID_FILE if os.geteuid() == 0 else "",
         help=f"where the process id is kept, '' for nowhere (default: {PID_FILE} for root, "
-        "nowhere for others)",
-    )
-    made.add_argument(
-        "-u",
-        "--user",
-        metavar="NAME",
-        help=f"the user to become, if started as root; root to stay root "
-        f"(default: {USERS[0]} where that user exists, else {USERS[1]})",
-    )
-    made.add_argument(
-        "--check", action="store_true", help="check the options and the system, then stop"
-    )
-    made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+        "nowhere for others)")
+    add("-u", "--user", metavar="NAME",
+        help="the user to become, if started as root; root to stay root "
+        f"(default: {USERS[0]} where that user exists, else {USERS[1]})")
+    add("--check", action="store_true", help="check the options and the system, then stop")
+    add("--version", action="version", version=f"%(prog)s {__version__}")
     return made
+# fmt: on
 
 
 def parse(argv: Optional[Sequence[str]]) -> Options:
@@ -187,25 +138,14 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
     reads_file = arguments.follow or arguments.read
     if reads_file and (arguments.bpf or arguments.tcpdump):
         program.error("--bpf and --tcpdump are for an interface, not for a file")
-    tcpdump = arguments.tcpdump
-    if not reads_file and not tcpdump and importlib.util.find_spec("pcapy") is None:
-        tcpdump = "tcpdump"
     try:
         user = _user(arguments.user)
     except ValueError as error:
         program.error(str(error))
-    return Options(
-        interface=arguments.interface,
-        bpf=arguments.bpf,
-        policy=_policy(arguments),
-        tcpdump=tcpdump,
-        follow=arguments.follow,
-        read=arguments.read,
-        log=arguments.log,
-        pid_file=arguments.pid_file,
-        user=user,
-        check=arguments.check,
-    )
+    given = {field.name: getattr(arguments, field.name, None) for field in fields(Options)}
+    if not reads_file and not arguments.tcpdump and importlib.util.find_spec("pcapy") is None:
+        given["tcpdump"] = "tcpdump"
+    return Options(**{**given, "policy": _policy(arguments), "user": user})
 
 
 def _typed(convert: Callable[[str], Any]) -> Callable[[str], Any]:

@@ -2,12 +2,12 @@
 """A pflog frame as one line of text, in tcpdump's words.
 
 Most packets of a firewall's log are plain TCP segments and UDP datagrams, few senders
-send most of them, and pf writes the same header before all of a rule's.  So the text
-of a header is kept with it (``packet.Head``), that of an address by the address, that
-of TCP options by their bytes around the time stamp, and the line of a decoded packet
-is a few look-ups and one formatting.  Every other packet takes the long way through
-``wire``, which knows all protocols, lengths that lie and captures that end too soon.
-Both ways lead to the same line; tests hold that.
+send most of them, and pf writes the same header before all of a rule's.  So the text of
+a header is kept with it (``packet.Head``), that of an address by the address, that of TCP
+options by their bytes around the time stamp, and the line of a decoded packet is a few
+look-ups and one formatting.  Every other packet takes the long way through ``wire``, which
+knows all protocols, inconsistent lengths and captures that end too soon.  Both ways lead
+to the same line; tests hold that.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import struct
 from typing import Optional
 
 from .pflog.address import address
-from .pflog.packet import CUT, ICMP, NATIVE, TCP, UDP, Decoder, Packet
+from .pflog.header import NATIVE
+from .pflog.packet import CUT, ICMP, TCP, UDP, Decoder, Packet
 from .wire.ip import ip4, ip6
 from .wire.tcp import ACK, FIN, FLAG_TEXTS, RST, SYN, URG, Conversations
 from .wire.tcp import HEADER_SIZE as TCP_HEADER
 from .wire.tcp_options import Template, template
 from .wire.view import Truncated, View
 
-__all__ = ["MAX_LINE", "NATIVE", "Formatter"]
+__all__ = ["MAX_LINE", "Formatter"]
 
 MAX_LINE = 2048
 """Longest line: extension headers can hold a hundred addresses, a log must not."""
@@ -31,10 +32,10 @@ MAX_LINE = 2048
 _CUT = " [...]"
 
 MAX_ADDRESSES = 65_536
-"""Kept texts of addresses: a flood of forged sources must not fill the memory."""
+"""Texts of addresses that are kept: a flood of forged sources must not fill the memory."""
 
 MAX_OPTIONS = 4096
-"""Kept texts of TCP options: one per kind of system."""
+"""Texts of TCP options that are kept: one per kind of system."""
 
 _TCP = struct.Struct("!IIxxH")  # behind the ports: numbers, window
 _UDP = struct.Struct("!H")
@@ -45,16 +46,17 @@ _TIME_STAMP = b"\x08\x0a"  # the option's kind and length; value and echo reply 
 _TWO = struct.Struct("!II")
 
 _ACK_OR_URG = ACK | URG
-_SEQUENCED = SYN | FIN | RST  # these tell their sequence number also without data
+_SEQUENCED = SYN | FIN | RST  # printed with their sequence number also without data
 
 
 class Formatter:
     """Prints frames.
 
-    byteorder: of the header's fields that are in host order, ``<`` or ``>``.
-
     It remembers where TCP conversations started, as tcpdump does: use one Formatter
     per capture, from its start.
+
+    Args:
+        byteorder: of the header's fields that are in host order, ``<`` or ``>``.
     """
 
     def __init__(self, byteorder: str = NATIVE) -> None:
@@ -66,14 +68,18 @@ class Formatter:
     def line(self, frame: bytes, length: Optional[int] = None) -> str:
         """Print one frame: header, colon, packet; ASCII, one line, at most MAX_LINE long.
 
-        frame: the bytes as captured.  length: how many they were on the wire; without
-        it, lengths that the packet tells are believed.
-        Raises PflogError when there is no pflog header, and for no bytes anything else.
+        Args:
+            frame: the bytes as captured.
+            length: how many they were on the wire; without it, the lengths in the packet's
+                own headers are believed.
+
+        Raises:
+            PflogError: there is no pflog header; no bytes raise anything else.
         """
         return self.text(self.decode(frame), frame, length)
 
     def text(self, packet: Packet, frame: bytes, length: Optional[int] = None) -> str:
-        """Print a frame that was decoded to ``packet``; otherwise as ``line``."""
+        """Print a frame that was decoded to ``packet``; see ``line``."""
         return self._common(packet, frame, length) or self._long(packet, frame, length)
 
     def _common(  # noqa: C901 - one pass: a call for each layer would cost what this saves
@@ -81,8 +87,8 @@ class Formatter:
     ) -> Optional[str]:
         """Print one of the commonest packets; None for all others.
 
-        These tell their true lengths, and but for TCP of which only the ports were captured
-        they have no traits.
+        Their lengths are consistent, and they have no traits, except TCP of which only the
+        ports were captured.
         """
         (
             head, source, destination, protocol, _, rest, at, _, sport, dport, kind, header, traits,
@@ -150,7 +156,8 @@ class Formatter:
     def _tcp_options(self, block: bytes, header: int, length: str) -> Optional[str]:
         """Print a segment's options, as far as captured, and the length if they are whole.
 
-        None where they cannot be told from the options alone.
+        Returns:
+            None where the text depends on more than the options.
         """
         split = block.find(_TIME_STAMP) + 2
         behind: Optional[bytes] = None

@@ -10,7 +10,7 @@ __all__ = ["IP6_BYTES", "address", "source_of"]
 IP6_BYTES = 16
 
 MAX_ADDRESSES = 8192
-"""Kept texts of addresses, for the packets that take the long way; the oldest goes first."""
+"""Texts of addresses that are kept, for the packets that take the long way."""
 
 
 @lru_cache(MAX_ADDRESSES)
@@ -31,7 +31,7 @@ def address(raw: bytes) -> str:
 
 
 def _longest_zero_run(words: list[str]) -> tuple[int, int]:
-    """(index, count) of the first longest run of zeros."""
+    """Return index and count of the first longest run of zeros."""
     best = (0, 0)
     start = 0
     for index, word in enumerate([*words, "end"]):

@@ -2,7 +2,7 @@
 """A packet as typed fields with names: what ``print --json`` and ``export`` write.
 
 Every field is either known or None; nothing is guessed, and no payload is read.  The
-names and types of the fields are a promise, see docs/lines.md.
+names and types of the fields are stable, see docs/lines.md.
 """
 
 from __future__ import annotations
@@ -36,13 +36,7 @@ TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 
 
 class Fields(NamedTuple):
-    """The fields of a frame, in the order in which they are written.
-
-    rule, subrule, ruleset, ridentifier, uid: of the pflog header.  protocol: by name
-    where it has one here, else its number as text.  length: bytes of the IP packet as
-    its header tells.  payload_length: bytes behind the TCP or UDP header.
-    captured_length: bytes of the packet in the frame.
-    """
+    """The fields of a frame, in the order in which they are written; see docs/lines.md."""
 
     action: str
     direction: str
@@ -70,9 +64,11 @@ class Fields(NamedTuple):
 
 
 def fields(packet: Packet, frame: bytes) -> Fields:
-    """Return what a packet tells; fields that were not captured are None.  Never raises.
+    """Return the fields of a packet; those that were not captured are None.  Never raises.
 
-    frame: what it was decoded from.
+    Args:
+        packet: what ``frame`` was decoded to.
+        frame: the bytes as captured.
     """
     header = packet.head.header
     found = Fields(
@@ -139,7 +135,7 @@ def measures(packet: Packet, frame: bytes) -> Measures:
 
 
 def _offset(packet: Packet, frame: bytes) -> Optional[int]:
-    """Where in the whole packet a fragment belongs, in bytes."""
+    """Return where in the whole packet a fragment belongs, in bytes."""
     if not packet.traits & (FIRST | LATER):
         return None
     at = packet.head.start

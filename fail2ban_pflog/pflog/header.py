@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The pflog header: its dialects and number tables, as data.
 
-Byte 0 of a frame is the header's length; it tells the dialect, and with it which
-fields there are and whose numbers they carry.  The packet starts at the length
+Byte 0 of a frame is the header's length; it determines the dialect, and with it which
+fields there are and which system's numbers they carry.  The packet starts at the length
 rounded up to 4.  Four layouts exist; a longer header is read as far as it is known:
 
     length  written by
@@ -19,6 +19,7 @@ rule_pid in the byte order of the host that wrote the frame: ``byteorder``, ``<`
 from __future__ import annotations
 
 import struct
+import sys
 from typing import NamedTuple, Optional
 
 from ..errors import PflogError
@@ -30,9 +31,13 @@ __all__ = [
     "DIRECTIONS",
     "KINDS",
     "MIN_LENGTH",
+    "NATIVE",
     "NONE",
     "Header",
 ]
+
+NATIVE = "<" if sys.byteorder == "little" else ">"
+"""Byte order of this host."""
 
 MIN_LENGTH = 45
 NONE = 0xFFFF_FFFF
@@ -41,46 +46,24 @@ NONE = 0xFFFF_FFFF
 AF_INET = 2
 AF_INET6 = frozenset({10, 24, 28, 30})  # Linux; OpenBSD, NetBSD; FreeBSD, DragonFly; Darwin
 
+# The numbers that mean the same on every system; the larger ones are in ``_LATER``.
 KINDS = (
-    "match",
-    "bad-offset",
-    "fragment",
-    "short",
-    "normalize",
-    "memory",
-    "bad-timestamp",
-    "congestion",
-    "ip-option",
-    "proto-cksum",
-    "state-mismatch",
-    "state-insert",
-    "state-limit",
-    "src-limit",
-    "synproxy",
-)
-"""On every system; the larger numbers are in ``_LATER``."""
-
+    "match", "bad-offset", "fragment", "short", "normalize", "memory", "bad-timestamp",
+    "congestion", "ip-option", "proto-cksum", "state-mismatch", "state-insert", "state-limit",
+    "src-limit", "synproxy",
+)  # fmt: skip
 ACTIONS = (
-    "pass",
-    "block",
-    "scrub",
-    "noscrub",
-    "nat",
-    "nonat",
-    "binat",
-    "nobinat",
-    "rdr",
-    "nordr",
+    "pass", "block", "scrub", "noscrub", "nat", "nonat", "binat", "nobinat", "rdr", "nordr",
     "synproxy-drop",
-)
-"""On every system; the larger numbers are in ``_LATER``."""
+)  # fmt: skip
+DIRECTIONS = {"in/out": 0, "in": 1, "out": 2, "fwd": 3}
+"""Name -> number; fwd is OpenBSD's alone."""
 
-DIRECTIONS = ("in/out", "in", "out")
-"""On every system; OpenBSD also has 3."""
+_DIRECTIONS = ("in/out", "in", "out")
 
 
 class _Numbers(NamedTuple):
-    """The numbers that one system added to those that all have."""
+    """The numbers that one system added to the common ones."""
 
     reasons: dict[int, str]
     actions: dict[int, str]
@@ -96,7 +79,7 @@ _LATER = {
     "OpenBSD": _Numbers(
         {15: "translate", 16: "no-route"},
         {11: "defer", 12: "match", 13: "divert", 14: "rt", 15: "afrt"},
-        {3: "fwd"},
+        {DIRECTIONS["fwd"]: "fwd"},
     ),
     "NetBSD": _Numbers({15: "state-locked"}, {}, {}),
     "Darwin": _Numbers(
@@ -131,10 +114,13 @@ def _name(raw: bytes) -> str:
 class Header(NamedTuple):
     """One pflog header.
 
-    length: as byte 0 tells it.  start: where the packet begins in the frame.
-    uid, pid, rule_uid, rule_pid, ridentifier: None where this dialect has no such
-    field; uid None also where the kernel knew none.  subrule: None where there is none.
-    systems: which systems may have written it, by name.
+    Attributes:
+        length: byte 0.
+        start: where the packet begins in the frame.
+        subrule: None where there is none.
+        uid: None where this dialect has no such field, as the next four, and where the
+            kernel knew none.
+        systems: names of the systems that may have written it.
     """
 
     length: int
@@ -158,8 +144,13 @@ class Header(NamedTuple):
     def parse(cls, frame: bytes, byteorder: str) -> Header:
         """Read the header in front of a frame's packet.
 
-        Raises PflogError (layer ``pflog``) when the frame is too short or the length
-        byte is none that pf ever wrote.
+        Args:
+            frame: the bytes as captured.
+            byteorder: of the host that wrote them, ``<`` or ``>``.
+
+        Raises:
+            PflogError: the frame is too short, or the length byte is none that pf ever
+                wrote (layer ``pflog``).
         """
         size = len(frame)
         if not size:
@@ -204,22 +195,22 @@ class Header(NamedTuple):
 
     @property
     def reason_name(self) -> str:
-        """``match``, ``short``, ...; the number where no system is known to mean it."""
+        """Return ``match``, ``short``, ...; the number where it has no unique name."""
         return self._named(self.reason, KINDS, 0) or str(self.reason)
 
     @property
     def action_name(self) -> str:
-        """``pass``, ``block``, ...; ``unkn(N)`` where no system is known to mean it."""
+        """Return ``pass``, ``block``, ...; ``unkn(N)`` where it has no unique name."""
         return self._named(self.action, ACTIONS, 1) or f"unkn({self.action})"
 
     @property
     def direction_name(self) -> str:
-        """``in``, ``out``, ...; ``unkn(N)`` where no system is known to mean it."""
-        return self._named(self.direction, DIRECTIONS, 2) or f"unkn({self.direction})"
+        """Return ``in``, ``out``, ...; ``unkn(N)`` where it has no unique name."""
+        return self._named(self.direction, _DIRECTIONS, 2) or f"unkn({self.direction})"
 
     @property
     def text(self) -> str:
-        """The header in tcpdump's words, as far as the colon before the packet.
+        """Return the header in tcpdump's words, up to the colon before the packet.
 
         ``rule 1/0(match): block in on vtnet0``, with `` [uid N]`` and
         `` [ridentifier N]`` before the first colon as FreeBSD's own tcpdump prints them.
@@ -235,7 +226,7 @@ class Header(NamedTuple):
         )
 
     def _named(self, number: int, common: tuple[str, ...], table: int) -> Optional[str]:
-        """Look a number up; None unless all systems that may mean something by it agree."""
+        """Look a number up; None unless all systems that use it agree."""
         if number < len(common):
             return common[number]
         names = {_LATER[system][table].get(number) for system in self.systems} - {None}
@@ -243,7 +234,7 @@ class Header(NamedTuple):
 
 
 def _systems(length: int, af: int, raw_uid: int) -> tuple[str, ...]:
-    """Tell which systems may have written a header; see PF's own header files."""
+    """Return which systems may have written a header; see PF's own header files."""
     if length >= 100:
         return ("OpenBSD",)
     if length >= 69:

@@ -1,24 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A frame as a packet: the one decoding that text, JSON, policy and backtest start from.
 
-Nearly all packets of a firewall's log stand directly behind an IP header without
-options, and were captured as far as anybody reads them.  These are one unpacking.
-Every other one goes ``_ip4`` or ``_ip6``: options, extension headers, fragments, what
-the snaplen cut and lengths that lie are told by ``traits``, and what cannot be known
-is told as unknown.  No payload is read.
+Nearly all packets of a firewall's log come directly after an IP header without options,
+and were captured as far as they are ever read.  These are one unpacking.  Every other one
+takes ``_ip4`` or ``_ip6``: options, extension headers, fragments, what the snaplen cut and
+inconsistent lengths are ``traits``; what cannot be known is unknown.  No payload is read.
 
 pf writes the same header before all packets of a rule.  So a header is read once, and
-found again by its bytes: ``Head`` holds what everybody asks of it.
+found again by its bytes: ``Head`` holds what is derived from it.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 from typing import NamedTuple
 
 from .extensions import EXTENSIONS, FRAGMENT, size_of
-from .header import AF_INET, AF_INET6, Header
+from .header import AF_INET, AF_INET6, NATIVE, Header
 
 __all__ = [
     "BROKEN",
@@ -39,8 +37,6 @@ __all__ = [
     "Packet",
 ]
 
-NATIVE = "<" if sys.byteorder == "little" else ">"
-
 MAX_HEADERS = 4096
 """Headers remembered: one per rule, interface and direction."""
 
@@ -51,7 +47,7 @@ NONE = -1
 
 # Traits; 0 is a packet without any of them.
 CHAINED = 1
-"""IPv4 options or IPv6 extension headers stand before what IP carries."""
+"""IPv4 options or IPv6 extension headers come before what IP carries."""
 FIRST = 2
 """The first of several fragments, or an IPv6 fragment that is alone."""
 LATER = 4
@@ -59,25 +55,28 @@ LATER = 4
 CUT = 8
 """The transport's header was not captured as a whole."""
 BROKEN = 16
-"""No IP header that makes sense: nothing behind it can be believed."""
+"""No valid IP header: nothing behind it can be believed."""
 UNTOLD = 32
-"""IPv4 tells a length of 0 (segmentation offload): it is taken for as long as was captured."""
+"""IPv4's length is 0 (segmentation offload): the captured length is used."""
 
 
 class Head:
-    """What is asked of a pflog header, worked out once.
+    """What is derived from a pflog header.
 
-    header: its fields.  text: in tcpdump's words, up to the packet.
-    start: where the packet begins in the frame.  version: 4 or 6, 0 for neither.
-    direction: the header's number.  dropped: whether pf dropped the packet.
-    selectors: the bytes that an option of the filter may select by: interface, ruleset,
-    rule, subrule, direction, ridentifier.
+    Attributes:
+        header: its fields.
+        text: in tcpdump's words, up to the packet.
+        start: where the packet begins in the frame.
+        version: 4 or 6, 0 for neither.
+        direction: the header's number.
+        dropped: whether pf dropped the packet.
+        selectors: the bytes that an option of the filter may select by: interface,
+            ruleset, rule, subrule, direction, ridentifier.
     """
 
     __slots__ = ("direction", "dropped", "header", "selectors", "start", "text", "version")
 
     def __init__(self, frame: bytes, byteorder: str) -> None:
-        """Read a frame's header.  Raises PflogError as ``Header.parse`` does."""
         header = self.header = Header.parse(frame, byteorder)
         self.text = f"{header.text}: "
         self.start = header.start
@@ -95,18 +94,19 @@ _MATCH = 0
 
 
 class Packet(NamedTuple):
-    """What a frame tells.
+    """The decoded fields of a frame.
 
-    source, destination: 4 or 16 bytes; empty where ``traits`` has BROKEN.
-    protocol: of what IP carries, behind extension headers; NONE where that is not known.
-    ttl: IPv6's hop limit.
-    length: bytes of what IP carries, as its header tells them.
-    start: where that begins in the frame; 0 where it does not (LATER, or cut off before).
-    end: index in the frame behind the last byte that belongs to the packet.
-    sport, dport: of TCP, UDP and SCTP.
-    kind: TCP's flags, ICMP's type.
-    header: bytes of TCP's header as it tells them; 0 for all others and where unknown.
-    traits: CHAINED, FIRST, LATER, CUT, BROKEN, UNTOLD, or none of them.
+    Attributes:
+        source, destination: 4 or 16 bytes; empty where ``traits`` has BROKEN.
+        protocol: of what IP carries, behind extension headers; NONE where unknown.
+        ttl: or IPv6's hop limit.
+        length: bytes of what IP carries, according to the IP header.
+        start: where that begins in the frame; 0 where it does not (LATER, or cut off).
+        end: index in the frame behind the last byte that belongs to the packet.
+        sport, dport: of TCP, UDP and SCTP.
+        kind: TCP's flags, ICMP's type.
+        header: bytes of TCP's header; 0 for all others and where unknown.
+        traits: CHAINED, FIRST, LATER, CUT, BROKEN, UNTOLD, or none of them.
     """
 
     head: Head
@@ -143,7 +143,8 @@ _WITH_PORTS = frozenset({TCP, UDP, SCTP})
 class Decoder:
     """Decodes frames of one origin.
 
-    byteorder: of the header's fields that are in host order, ``<`` or ``>``.
+    Args:
+        byteorder: of the header's fields that are in host order, ``<`` or ``>``.
     """
 
     def __init__(self, byteorder: str = NATIVE) -> None:
@@ -155,7 +156,8 @@ class Decoder:
     ) -> Packet:
         """Decode a frame as captured, pflog header included.
 
-        Raises PflogError when there is no pflog header, and for no bytes anything else.
+        Raises:
+            PflogError: there is no pflog header; no bytes raise anything else.
         """
         head = self._heads.get(frame[: _KEYED[frame[0]]]) if frame else None
         size = len(frame)
@@ -231,12 +233,12 @@ def _ip4(frame: bytes, head: Head) -> Packet:
     if size < at + _IP4_SIZE or not 0x45 <= frame[at] <= 0x4F:
         return _no_packet(frame, head)
     header = (frame[at] & 0xF) * 4
-    told = frame[at + 2] << 8 | frame[at + 3]
-    total = told or size - at
+    length = frame[at + 2] << 8 | frame[at + 3]
+    total = length or size - at
     if total < header:
         return _no_packet(frame, head)
     fragment = frame[at + 6] << 8 | frame[at + 7]
-    traits = (CHAINED if header > _IP4_SIZE else 0) | (0 if told else UNTOLD)
+    traits = (CHAINED if header > _IP4_SIZE else 0) | (0 if length else UNTOLD)
     if fragment & _OFFSET:
         traits |= LATER
     elif fragment & _FRAGMENTED:
@@ -260,9 +262,10 @@ def _ip6(frame: bytes, head: Head) -> Packet:
 
 
 def _walk(frame: bytes, protocol: int, at: int, end: int) -> tuple[int, int, int]:
-    """Walk over IPv6 extension headers: the protocol behind them, where it starts, traits.
+    """Walk over IPv6 extension headers.
 
-    The start is 0 where there is no such place: a later fragment, or cut off.
+    Returns:
+        The protocol behind them, where it starts (0 for a later fragment, or cut off), traits.
     """
     traits = 0
     while protocol in EXTENSIONS:
@@ -290,9 +293,10 @@ def _carried(
     inside: tuple[int, int, int],
     traits: int,
 ) -> Packet:
-    """Make the packet, with what the transport's header tells, as far as it is there.
+    """Make the packet, with the fields of the transport's header that were captured.
 
-    inside: where that begins, where it ends as captured, how long it was.
+    Args:
+        inside: where that header begins, where the captured bytes end, how many there were.
     """
     start, end, length = inside
     sport = dport = kind = NONE

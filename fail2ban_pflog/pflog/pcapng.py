@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """pcapng: bytes in, records out, no I/O.
 
-A file is a chain of blocks (type, length, body, length again): a section header tells
-the byte order, an interface description the link type and the unit of time, and an
-enhanced (or, long ago, plain) packet block holds one frame.  A simple packet block, which
+A file is a chain of blocks (type, length, body, length again): a section header has the
+byte order, an interface description the link type and the unit of time, and an enhanced
+(or, long ago, plain) packet block holds one frame.  A simple packet block, which
 has no time, is refused; other interfaces' packets and everything else are passed over.
 draft-ietf-opsawg-pcapng; libpcap reads the same, but neither from a pipe nor
 compressed, and refuses a file in which two interfaces differ.
@@ -44,11 +44,12 @@ class _Interface(NamedTuple):
 
 
 class PcapngDecoder:
-    """A pcapng file that arrives in pieces: feed(bytes) gives the records that are whole.
+    """A pcapng file that arrives in pieces: feed(bytes) returns the records that are whole.
 
-    byteorder: ``<`` or ``>``, the order of the section being read.
-    offset: how many bytes were consumed as whole blocks.
-    lengths: how long the frames of the records that were given last were on the wire.
+    Attributes:
+        byteorder: ``<`` or ``>``, the order of the section being read.
+        offset: bytes that were consumed as whole blocks.
+        lengths: bytes on the wire of the frames that were returned last.
     """
 
     def __init__(self) -> None:
@@ -61,14 +62,15 @@ class PcapngDecoder:
 
     @property
     def pending(self) -> int:
-        """Bytes of an unfinished block that wait for the rest of it."""
+        """Return how many bytes of an unfinished block wait for the rest."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Record]:
         """Take the next bytes of the file, return the records that they complete.
 
-        Raises PflogError (layer ``pcapng``) where the file is damaged or its frames are
-        not pflog's; the records before a damage have been returned by then.
+        Raises:
+            PflogError: the file is damaged, or its frames are not pflog's (layer
+                ``pcapng``); the records before a damage are returned first.
         """
         buffer = self._buffer + data if self._buffer else data
         records: list[Record] = []
@@ -101,13 +103,13 @@ class PcapngDecoder:
         return records
 
     def end(self) -> None:
-        """Take the end of the file.  Raises PflogError where it cannot end."""
+        """Take the end of the file; raises PflogError where it cannot end."""
         if self._buffer:
             reason = f"the file ends inside a block, of which it has {self.pending} bytes"
             raise PflogError("pcapng", 0, self.pending, reason)
 
     def _block(self, buffer: bytes, at: int) -> tuple[int, int]:
-        """Type and length of the block at ``at``; a section header sets the byte order."""
+        """Return type and length of the block at ``at``; a section header sets the byte order."""
         if buffer[at : at + 4] == MAGIC:
             order = _BYTE_ORDERS.get(buffer[at + 8 : at + 12])
             if order is None:
@@ -137,7 +139,7 @@ class PcapngDecoder:
         return _Interface(linktype, units, offset)
 
     def _packet(self, kind: int, body: bytes) -> Optional[tuple[Record, int]]:
-        """A packet and its length on the wire; None where it is another interface's."""
+        """Return a packet and its length on the wire; None where it is another interface's."""
         if kind == _SIMPLE_PACKET:
             raise PflogError("pcapng", 0, len(body), "a simple packet block has no time")
         self._need(body, 20)
@@ -169,5 +171,5 @@ class PcapngDecoder:
 
 
 def decoder_of(start: bytes) -> Union[Decoder, PcapngDecoder]:
-    """Return a new decoder for a capture that begins with ``start``: its first byte tells."""
+    """Return a new decoder for a capture that begins with ``start``."""
     return PcapngDecoder() if start[:1] == MAGIC[:1] else Decoder()

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Find where a record starts in the middle of a savefile.
 
-Two need it: a follower that met a damaged record, and one that looks for the first
-packet of the last minutes in a file of a gigabyte without reading it all.
+A follower needs it after a damaged record, and to find the first packet of the last
+minutes in a file of a gigabyte without reading it all.
 
-A place counts as a record when its 16 bytes make sense, a pflog header of the same
-length as the file's other frames stands behind them, and the records that it chains
-to make sense as well.  A packet's payload is the attacker's: where a frame is long
-enough to hold a whole forged record, ``can_be_forged`` says so and nobody jumps.
+A position counts as a record when its 16 bytes are plausible, a pflog header of the same
+length as the file's other frames follows, and the records that it chains to are
+plausible as well.  A packet's payload is the attacker's: ``can_be_forged`` is true where
+a frame is long enough to hold a whole forged record; then no position is searched for.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .savefile import MAX_CAPLEN, RECORD_HEADER_SIZE, FileHeader
 __all__ = ["can_be_forged", "find_record"]
 
 CHAIN = 8
-"""How many records in a row must make sense (fewer where the buffer ends)."""
+"""How many records in a row must be plausible (fewer where the buffer ends)."""
 
 IP_HEADER = 20
 """Bytes of a packet that no sender can shape freely."""
@@ -38,9 +38,11 @@ _NFLOG_SHORTEST = 36  # with a payload of an IP header
 
 
 def can_be_forged(snaplen: int, header_length: int) -> bool:
-    """Whether a frame of this snaplen has room for a record inside its payload.
+    """Return whether a frame has room for a record inside its payload.
 
-    header_length: byte 0 of the file's frames.
+    Args:
+        snaplen: bytes kept of a frame.
+        header_length: byte 0 of the file's frames.
     """
     padded = (header_length + 3) & ~3
     return snaplen >= padded + IP_HEADER + RECORD_HEADER_SIZE + padded
@@ -49,9 +51,13 @@ def can_be_forged(snaplen: int, header_length: int) -> bool:
 def find_record(
     file_header: FileHeader, buffer: bytes, start: int = 0, header_length: Optional[int] = None
 ) -> Optional[int]:
-    """Index of the first place at or behind ``start`` where a record begins, or None.
+    """Return the first index from ``start`` on where a record begins, or None.
 
-    header_length: byte 0 of the file's other frames, where one is known.
+    Args:
+        file_header: of the file that the buffer is from.
+        buffer: bytes of the file.
+        start: where to begin.
+        header_length: byte 0 of the file's other frames, where one is known.
     """
     lengths = _LENGTHS if header_length is None else re.escape(bytes((header_length,)))
     frame_start = re.compile(

@@ -6,9 +6,9 @@ fraction, captured length, original length) and the captured bytes.  Both byte
 orders and both units of the fraction (microseconds, nanoseconds) exist.
 
 ``FileHeader.parse`` reads the first 24 bytes; ``FileHeader.records`` cuts as many
-whole records as there are from a buffer and tells how far it came, so that a
-follower can keep its place as a plain file offset; ``Decoder`` keeps the buffer
-itself, for streams.
+whole records as there are from a buffer and returns where it ended, so that a follower
+can keep its position as a plain file offset; ``Decoder`` keeps the buffer itself, for
+streams.
 """
 
 from __future__ import annotations
@@ -67,11 +67,11 @@ _EMPTY = (0, 0, 0, 0)
 class Batch(NamedTuple):
     """What ``FileHeader.records`` found in one buffer.
 
-    records: the whole records, oldest first.
-    lengths: how long each record's frame was before the snaplen cut it, in bytes.
-    end: index in the buffer behind the last of them; the next read starts there.
-    damage: why no record can start at ``end``, or None where there is none or it is
-        only incomplete.
+    Attributes:
+        records: the whole records, oldest first.
+        lengths: bytes of each record's frame before the snaplen cut it.
+        end: index in the buffer behind the last of them; the next read starts there.
+        damage: why no record can start at ``end``; None where it is only incomplete.
     """
 
     records: list[Record]
@@ -83,10 +83,11 @@ class Batch(NamedTuple):
 class FileHeader(NamedTuple):
     """The first 24 bytes of a savefile.
 
-    byteorder: ``<`` or ``>``, as struct writes it; pflogd's host byte order.
-    nanoseconds: whether the fraction of a record's time is in nanoseconds.
-    snaplen: how many bytes of a frame were kept, as the writer said.
-    linktype: what the frames are; 117 is pflog.
+    Attributes:
+        byteorder: ``<`` or ``>``, as struct writes it; pflogd's host byte order.
+        nanoseconds: whether the fraction of a record's time is in nanoseconds.
+        snaplen: how many bytes of a frame were kept, according to the writer.
+        linktype: what the frames are; 117 is pflog.
     """
 
     byteorder: str
@@ -98,8 +99,11 @@ class FileHeader(NamedTuple):
     def parse(cls, data: bytes) -> FileHeader:
         """Read a savefile's header.
 
-        data: at least the first 24 bytes of the file.
-        Raises PflogError (layer ``savefile``) when they are too few or no savefile.
+        Args:
+            data: at least the first 24 bytes of the file.
+
+        Raises:
+            PflogError: they are too few, or no savefile (layer ``savefile``).
         """
         magic = data[:4]
         if magic not in _MAGIC and not any(known.startswith(magic) for known in _MAGIC):
@@ -116,13 +120,16 @@ class FileHeader(NamedTuple):
 
     @property
     def most(self) -> int:
-        """Longest captured length that is believed."""
+        """Return the longest captured length that is believed."""
         return min(MAX_CAPLEN, max(self.snaplen, SLACK)) if self.snaplen else MAX_CAPLEN
 
     def records(self, buffer: bytes, start: int = 0, limit: int = 1 << 62) -> Batch:
-        """Cut whole records from a buffer that starts, at ``start``, with a record.
+        """Cut whole records from a buffer; never raises, see ``Batch.damage``.
 
-        limit: how many records at the most.  Never raises: see ``Batch.damage``.
+        Args:
+            buffer: bytes of the file.
+            start: where in the buffer a record starts.
+            limit: how many records at the most.
         """
         unpack = struct.Struct(self.byteorder + "IIII").unpack_from
         units, divisor = (1_000_000_000, 1000) if self.nanoseconds else (1_000_000, 1)
@@ -175,7 +182,8 @@ class FileHeader(NamedTuple):
 def check_link_type(linktype: int) -> None:
     """Refuse frames that are not pflog's.
 
-    Raises PflogError (layer ``savefile``) that names the link type and what to do.
+    Raises:
+        PflogError: with the link type and what to do (layer ``savefile``).
     """
     if linktype in (DLT_PFLOG, nflog.DLT_NFLOG):
         return
@@ -191,11 +199,12 @@ def check_link_type(linktype: int) -> None:
 
 
 class Decoder:
-    """A savefile that arrives in pieces: feed(bytes) gives the records that are whole.
+    """A savefile that arrives in pieces: feed(bytes) returns the records that are whole.
 
-    header: None until the first 24 bytes have come.
-    offset: how many bytes of the stream were consumed as header and whole records.
-    lengths: of the records that were given last, as ``Batch.lengths``.
+    Attributes:
+        header: None until the first 24 bytes have come.
+        offset: bytes of the stream that were consumed as header and whole records.
+        lengths: of the records that were returned last, as ``Batch.lengths``.
     """
 
     def __init__(self) -> None:
@@ -206,20 +215,20 @@ class Decoder:
 
     @property
     def byteorder(self) -> str:
-        """``<`` or ``>``; ``<`` as long as nothing is known."""
+        """Return ``<`` or ``>``; ``<`` before the header."""
         return self.header.byteorder if self.header else "<"
 
     @property
     def pending(self) -> int:
-        """Bytes of an unfinished record that wait for the rest of it."""
+        """Return how many bytes of an unfinished record wait for the rest."""
         return len(self._buffer)
 
     def feed(self, data: bytes) -> list[Record]:
         """Take the next bytes of the stream, return the records that they complete.
 
-        Raises PflogError when the stream is no savefile, of another link type, or
-        damaged; the records before a damage have been returned by then: the damaged
-        record is raised by the call after the one that met it.
+        Raises:
+            PflogError: the stream is no savefile, of another link type, or damaged; the
+                records before a damage are returned first, the next call raises.
         """
         buffer = self._buffer + data if self._buffer else data
         start = 0
@@ -244,7 +253,7 @@ class Decoder:
         return batch.records
 
     def end(self) -> None:
-        """Take the end of the stream.  Raises PflogError where a whole savefile cannot end."""
+        """Take the end of the stream; raises PflogError where a whole savefile cannot end."""
         if self.header is None:
             FileHeader.parse(self._buffer)
         if self._buffer:
@@ -253,7 +262,7 @@ class Decoder:
 
     @staticmethod
     def _refuse_foreign(buffer: bytes) -> None:
-        """Say at once that a stream is no savefile; wait where it may become one."""
+        """Raise at once where a stream cannot become a savefile."""
         try:
             FileHeader.parse(buffer)
         except PflogError as error:

@@ -18,6 +18,7 @@ table in docs/jails.md is made from them (a test holds that).
 
 from __future__ import annotations
 
+from ..pflog.header import DIRECTIONS
 from ..pflog.packet import BROKEN, CHAINED, FIRST, ICMP, ICMP6, LATER, SCTP, TCP, UDP, Packet
 from .kinds import (
     ACK_PROBE,
@@ -69,9 +70,8 @@ from .ports import (
     TRACED,
 )
 
-__all__ = ["DIRECTIONS", "INBOUND", "classify", "directions"]
+__all__ = ["INBOUND", "classify", "directions"]
 
-DIRECTIONS = {"in": 1, "out": 2, "in/out": 0, "fwd": 3}
 INBOUND = frozenset({DIRECTIONS["in"]})
 
 

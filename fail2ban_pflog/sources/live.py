@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 import struct
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from ..errors import PflogError
+from ..pflog.header import NATIVE
 from ..pflog.savefile import DLT_PFLOG, Record
 from . import NOTICE, Tell, bpf, nflog
 
@@ -88,7 +88,7 @@ class LiveSource:
         self.state = f"waiting for {interface}"
         self.dropped = 0
         self.filter_expression = ""
-        self.byteorder = "<" if sys.byteorder == "little" else ">"
+        self.byteorder = NATIVE
         self._nflog: Optional[nflog.Group] = None
         self._matches: Optional[Callable[[bytes], bool]] = None
         self._link_type = LINK_TYPE

@@ -25,7 +25,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Callable, Optional, Protocol, TypeVar
 
-from ..pflog.packet import NATIVE
+from ..pflog.header import NATIVE
 from ..pflog.savefile import Record
 from . import Tell, bpf, nflog
 from .live import LiveSource

@@ -49,7 +49,7 @@ def ip4(view: View, at: int, length: Optional[int], conversations: Conversations
         length = max(total, view.end - at)
     if total > length:
         yield f"[total length {total} > length {length}] (invalid) "
-    total = total or length  # 0: TCP segmentation offload, not yet told its length
+    total = total or length  # 0: TCP segmentation offload
     if total < header:
         yield f"[total length {total} < header length {header}] (invalid)"
         return

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """SCTP (RFC 4960): ports, chunks and their numbers; never what they carry.
 
-The line ends where tcpdump would start another: at the gaps and duplicates that a
-SACK lists, and at the data of ForCES.
+The line ends where tcpdump would start another: at the gaps and duplicates that a SACK
+lists, and at the data of ForCES.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ _Chunk = Generator[str, None, bool]
 
 
 def sctp(view: View, at: int, length: int, ip: Endpoints) -> Text:
-    """Print a packet of ``length`` bytes, as the IP header tells it, from ``at``."""
+    """Print a packet of ``length`` bytes from ``at``."""
     view.layer = "sctp"
     if length < HEADER_SIZE:
         yield f"truncated-sctp - {HEADER_SIZE - length} bytes missing!"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """TCP: flags, numbers and options; never what it carries.
 
-Sequence numbers are relative, as tcpdump prints them without -S: the first segment
-with ACK of a conversation tells absolute numbers, those that follow count from it.
+Sequence numbers are relative, as tcpdump prints them without -S: the first segment with
+ACK of a conversation has absolute numbers, the following ones count from it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class Relative(NamedTuple):
 
 
 class Conversations:
-    """Which numbers each TCP conversation started with.
+    """The numbers that each TCP conversation started with.
 
-    Forgets all of them at ``MAX_CONVERSATIONS``: the numbers start absolute again,
-    which misleads nobody, and a flood of forged segments cannot fill memory.
+    Forgets all of them at ``MAX_CONVERSATIONS``: the numbers start absolute again, and a
+    flood of forged segments cannot fill memory.
     """
 
     MAX_CONVERSATIONS = 65_536
@@ -53,7 +53,12 @@ class Conversations:
     ) -> Relative:
         """Return the relative numbers of a segment that has ACK set.
 
-        key: the addresses of source and destination.
+        Args:
+            key: the addresses of source and destination.
+            ports: of source and destination.
+            seq: the sequence number.
+            ack: the acknowledgement number.
+            flags: of the segment.
         """
         source, destination = key
         sport, dport = ports
@@ -74,7 +79,7 @@ class Conversations:
 
 
 def tcp(view: View, at: int, length: int, ip: Endpoints, conversations: Conversations) -> Text:
-    """Print a segment of ``length`` bytes, as the IP header tells it, from ``at``."""
+    """Print a segment of ``length`` bytes from ``at``."""
     view.layer = "tcp"
     if not view.has(at, 4):
         yield f"{ip.source} > {ip.destination}:"
@@ -126,7 +131,7 @@ def _numbers(view: View, at: int, length: int, numbers: Relative) -> str:
 
 
 def _data(view: View, at: int, header: int, length: int) -> Text:
-    """Print what tcpdump says of data before it decodes any."""
+    """Print what tcpdump prints before it decodes data."""
     if not view.has(at, header):
         yield f" [remaining caplen({view.end - at}) < header length({header})]"
         raise Truncated

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Seconds since the epoch as text: one look at the time zone per minute, not per packet.
+"""Seconds since the epoch as text: the time zone is asked once per minute, not per packet.
 
 Offsets from UTC have been whole minutes, and changed at whole minutes, since 1972; pf
 is from 2001.  So a minute's text serves all of its seconds, and a change to or from
@@ -13,16 +13,17 @@ from datetime import datetime, timezone
 __all__ = ["Stamps"]
 
 MAX_MINUTES = 4096
-"""How many minutes' texts are kept; captures run forward, so few are asked twice."""
+"""Minutes whose texts are kept; captures run forward, so old ones are rarely needed."""
 
 _Minute = tuple[str, str, str]
-"""What stands before the seconds: with a space, with a ``T``; and the offset from UTC."""
+"""The text before the seconds: with a space, with a ``T``; and the offset from UTC."""
 
 
 class Stamps:
     """Both forms of a time, in the local time zone or UTC.
 
-    utc: whether to leave the local time zone out.
+    Args:
+        utc: whether to use UTC.
     """
 
     def __init__(self, utc: bool = False) -> None:

@@ -13,7 +13,7 @@ _MAX_LENGTH = 65_535  # longer only as an IPv6 jumbogram, whose UDP length is 0 
 
 
 def udp(view: View, at: int, length: int, ip: Endpoints, fragmented: bool) -> Text:
-    """Print a datagram of ``length`` bytes, as the IP header tells it, from ``at``."""
+    """Print a datagram of ``length`` bytes from ``at``."""
     view.layer = "udp"
     if not view.has(at, 4):
         if ip.protocol == UDP:

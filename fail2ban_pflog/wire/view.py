@@ -25,7 +25,8 @@ class Truncated(Exception):  # noqa: N818 - no error: the snaplen's usual effect
 class View:
     """The bytes of a frame up to ``end``, and what the decoders have in common.
 
-    layer: which protocol is being read, as `` [|layer]`` will name it.
+    Attributes:
+        layer: the protocol that is being read, as `` [|layer]`` will name it.
     """
 
     __slots__ = ("data", "end", "layer")
@@ -36,7 +37,7 @@ class View:
         self.layer = layer
 
     def has(self, at: int, count: int) -> bool:
-        """Tell whether ``count`` bytes from ``at`` may be read."""
+        """Return whether ``count`` bytes from ``at`` may be read."""
         return at + count <= self.end
 
     def need(self, at: int, count: int) -> None:
@@ -45,7 +46,7 @@ class View:
             raise Truncated
 
     def raw(self, at: int, count: int) -> bytes:
-        """``count`` bytes; raises Truncated, as all of these do."""
+        """Read ``count`` bytes; raises Truncated, as all of these do."""
         if at + count > self.end:
             raise Truncated
         return self.data[at : at + count]
@@ -64,10 +65,6 @@ class View:
         """Read an unsigned number of 4 bytes in network order."""
         return int.from_bytes(self.raw(at, 4), "big")
 
-    def u64(self, at: int) -> int:
-        """Read an unsigned number of 8 bytes in network order."""
-        return int.from_bytes(self.raw(at, 8), "big")
-
     def ip4(self, at: int) -> str:
         """Read an IPv4 address as text."""
         return address(self.raw(at, 4))
@@ -78,10 +75,12 @@ class View:
 
 
 class Endpoints(NamedTuple):
-    """What a transport protocol wants to know of the IP header around it.
+    """What a transport protocol needs of the IP header around it.
 
-    protocol: the IP header's own protocol or next header; where it is not the
-    transport's, other headers lie between and the addresses were printed before them.
+    Attributes:
+        protocol: the IP header's own protocol or next header; where it is not the
+            transport's, other headers come between and the addresses were printed before.
+        key: the addresses of source and destination.
     """
 
     version: int

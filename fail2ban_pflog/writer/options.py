@@ -142,7 +142,8 @@ def parse(argv: Optional[Sequence[str]]) -> Options:
         user = _user(arguments.user)
     except ValueError as error:
         program.error(str(error))
-    given = {field.name: getattr(arguments, field.name, None) for field in fields(Options)}
+    given: dict[str, Any] = vars(arguments)
+    given = {field.name: given.get(field.name) for field in fields(Options)}
     if not reads_file and not arguments.tcpdump and importlib.util.find_spec("pcapy") is None:
         given["tcpdump"] = "tcpdump"
     return Options(**{**given, "policy": _policy(arguments), "user": user})

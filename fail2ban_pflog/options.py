@@ -151,7 +151,7 @@ def _direction(text: str) -> str:
 class Options(NamedTuple):
     """What stands in ``backend = pflog[...]``.
 
-    silence: seconds; 0 never warns.  buffer: bytes.  hold: packets; 0: half of maxretry.
+    silence: seconds; 0 never warns.  buffer: bytes.  hold: packets; 1: none is held.
     brake: bans a minute; 0: any number.
     """
 
@@ -160,10 +160,11 @@ class Options(NamedTuple):
     distinct: str = "none"
     mode: str = "any"
     direction: str = "in"
+    prefix4: int = 32
     prefix6: int = 128
     silence: float = 900.0
     buffer: int = BUFFER_SIZE
-    hold: int = 0
+    hold: int = 1
     brake: int = 0
 
     @property
@@ -195,6 +196,7 @@ class Options(NamedTuple):
 _CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
     "interface": (_interface, "names of interfaces as pflog0"),
     "direction": (_direction, "in, out or in|out"),
+    "prefix4": (lambda text: whole(text, 8, 32, 8), "a multiple of 8, 8 to 32"),
     "prefix6": (lambda text: whole(text, 8, 128, 8), "a multiple of 8, 8 to 128"),
     "silence": (seconds, "a time as 15m, or 0"),
     "buffer": (

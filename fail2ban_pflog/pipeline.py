@@ -1,41 +1,49 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Records to the lines that somebody is given: the one way for backend, writer and backtest.
+"""Turn records into lines: the one way for the backend, the writer and the backtest.
 
-frame → packet (``packet``) → reason (``scan``, ``conduct``) → is it new, may it wait
-(``distinct``) → line (``formatter``).
+record -> packet (``pflog.packet``) -> kind (``policy.classifier``) -> new? held?
+(``policy.dedup``) -> line (``formatter``)
+
+A flood is mostly repeats: one source, one target, again and again.  What a jail makes of the
+second of them it makes of all others as well, as long as nothing else of that source comes in
+between.  So records are first decoded and put into groups of alike packets (``group``), which
+all jails with the same options share, and a jail looks at the first and the last packet of a
+group and counts the rest; a test holds that the lines are those of packet by packet.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Callable, NamedTuple, Optional, Protocol
 
 from .errors import PflogError
 from .formatter import Formatter
 from .pflog.packet import TCP, Packet
 from .pflog.savefile import Record
+from .policy.classifier import Classifier
 from .policy.classify import classify
-from .policy.dedup import SPAN, Dedup, Verdict
+from .policy.dedup import SPAN, Dedup
 from .policy.kinds import Kind
 from .wire.timestamps import Stamps
 
-__all__ = ["EARLIEST", "Group", "Item", "Line", "Pipeline", "runs"]
+__all__ = ["EARLIEST", "Group", "Item", "Line", "Pipeline"]
 
 
 EARLIEST = 1e-6
 """The time given for 0, which to fail2ban is none."""
 
 Item = tuple[Record, str, float]
-"""A record on its way, the byte order of the savefile that it is from, and when it counts."""
+"""A record, the byte order of the savefile that it is from, and the time at which it counts."""
 
 
 class Line(NamedTuple):
     """What fail2ban's ``processLineAndAdd`` takes: (before, time, behind), epoch.
 
-    parts: the line, split around its time; fail2ban joins them for a ticket's matches.
-    time: the packet's own time, seconds since the epoch, or ``latest``.
-    packet: what the line was made of.
+    Attributes:
+        parts: the line, split around its time; fail2ban joins them for a ticket's matches.
+        time: the packet's own time, seconds since the epoch, or ``Pipeline.latest``.
+        packet: what the line was made of.
     """
 
     parts: tuple[str, str, str]
@@ -43,8 +51,27 @@ class Line(NamedTuple):
     packet: Packet
 
 
+class Group:
+    """Alike packets of one source; or packets of one kind that never counts.
+
+    Attributes:
+        record, packet: the first; the packet is None where the frame cannot be decoded.
+        kind: what ``classify`` returned for each.
+        last: the last record; ``record`` where there is but one.
+        more: how many come after the first.
+    """
+
+    __slots__ = ("kind", "last", "more", "packet", "record")
+
+    def __init__(self, record: Record, packet: Optional[Packet], kind: Optional[Kind]) -> None:
+        self.record = self.last = record
+        self.packet = packet
+        self.kind = kind
+        self.more = 0
+
+
 class Prints(Protocol):
-    """What makes a line of a frame: a Formatter, or what does its work for many jails."""
+    """What makes a line of a frame: a Formatter, or one that serves several jails."""
 
     def decode(self, frame: bytes, /) -> Packet:
         """As Formatter's."""
@@ -54,193 +81,158 @@ class Prints(Protocol):
 
 
 class Pipeline:
-    """Make lines of one jail's records.
+    """Makes the lines of one jail.
 
-    read: records that came in.  passed: lines that came out.
-    undecodable: frames that are no pflog frames.
-    latest: what is younger counts as of then, now or when it has waited.
-    formatters: byte order -> Formatter; stamp: seconds and microseconds -> text; both may be
-    shared by jails.
+    Args:
+        classifier, dedup: which packets become lines.
+        stamp: seconds and microseconds -> text; local time by default.
+
+    Attributes:
+        read: how many records came in.
+        passed: how many lines came out.
+        undecodable: how many frames were no pflog frames.
+        ignored: kind -> how many packets of it the mode did not count.
+        latest: a packet that is younger counts as of then, now or when it has waited.
+        formatters: byte order -> Formatter; jails may share them.
     """
 
     def __init__(
-        self, distinct: Dedup[Item], stamp: Optional[Callable[[int, int], str]] = None
+        self,
+        classifier: Classifier,
+        dedup: Dedup[Item],
+        stamp: Optional[Callable[[int, int], str]] = None,
     ) -> None:
-        self.distinct = distinct
-        self.read = 0
-        self.passed = 0
-        self.undecodable = 0
+        self.classifier = classifier
+        self.dedup = dedup
+        self.read = self.passed = self.undecodable = 0
+        self.ignored: dict[Kind, int] = {}
         self.latest = math.inf
         self.stamp = stamp or Stamps().text
         self.formatters: Mapping[str, Prints] = {order: Formatter(order) for order in "<>"}
 
-    def counts(self) -> list[str]:
-        """What became of the packets, in words, for the status."""
-        distinct = self.distinct
-        told = [
-            f"{self.read} read",
-            f"{self.passed} lines counted",
-            f"{self.undecodable} undecodable",
-            f"{distinct.repeats} repeats",
-            f"{distinct.let_be} of no interest",
-            f"{distinct.muted} of banned sources",
-        ]
-        if distinct.waiting:
-            told.append(f"{distinct.waiting} wait until their source sent more")
-        if distinct.evicted:
-            told.append(f"{distinct.evicted} sources forgotten early for want of room")
-        return told
+    @property
+    def key(self) -> Hashable:
+        """Equal for pipelines whose ``group`` returns the same."""
+        return self.classifier.key, self.dedup.merges
 
-    def let_be(self) -> str:
-        """Why packets were let be, the commonest reason first; "" where none was."""
-        reasons = dict(self.distinct.reasons)
-        most = sorted(reasons.items(), key=lambda each: -each[1])
-        return ", ".join(f"{count} {reason.name}" for reason, count in most)
+    def group(self, records: Iterable[Record], byteorder: str) -> list[Group]:
+        """Decode records and put alike ones together; changes nothing here.
 
-    def take(self, record: Record, byteorder: str) -> Sequence[Line]:
-        """Return the lines that a record leads to: none, its own, or those that waited for it.
-
-        byteorder: of the savefile that the record is from, or of this machine.  Never raises.
+        Args:
+            records: in the order in which they came.
+            byteorder: ``<`` or ``>``, of their headers.
         """
-        self.read += 1
-        try:
-            packet = self.formatters[byteorder].decode(record[2])
-        except PflogError:
-            self.undecodable += 1
-            return ()
-        return self._judge(record, packet, byteorder)
+        classifier, merges = self.classifier, self.dedup.merges
+        decode, wanted = self.formatters[byteorder].decode, classifier.directions
+        groups: list[Group] = []
+        latest: dict[bytes, Group] = {}
+        ignored: dict[Kind, Group] = {}
+        for record in records:
+            frame = record[2]
+            try:
+                packet = decode(frame)
+            except PflogError:
+                groups.append(Group(record, None, None))
+                continue
+            kind = classify(packet, frame, wanted)
+            if classifier.is_decided(kind):
+                before = ignored.get(kind)
+                if before is None:
+                    ignored[kind] = group = Group(record, packet, kind)
+                    groups.append(group)
+                else:
+                    before.more += 1
+                continue
+            if not merges:
+                groups.append(Group(record, packet, kind))
+                continue
+            source = classifier.source(packet.source)
+            before = latest.get(source)
+            if before is not None and _is_alike(before, record, packet, kind):
+                before.last = record
+                before.more += 1
+            else:
+                latest[source] = group = Group(record, packet, kind)
+                groups.append(group)
+        return groups
 
-    def take_run(self, run: Group, byteorder: str) -> Sequence[Line]:
-        """As ``take``, of alike packets; only where ``distinct.merges``, or of one packet."""
-        count = 1 + run.more
-        self.read += count
-        if run.packet is None:
-            self.undecodable += count
+    def take(self, records: Iterable[Record], byteorder: str) -> list[Line]:
+        """Return the lines that records lead to, with those that were held for them.
+
+        Args:
+            records: in the order in which they came.
+            byteorder: ``<`` or ``>``, of their headers.
+        """
+        groups = self.group(records, byteorder)
+        return [line for group in groups for line in self.take_group(group, byteorder)]
+
+    def take_group(self, group: Group, byteorder: str) -> Sequence[Line]:
+        """As ``take``, of one group."""
+        self.read += 1 + group.more
+        if group.packet is None or group.kind is None:
+            self.undecodable += 1 + group.more
             return ()
-        lines = self._judge(run.record, run.packet, byteorder, run.reason)
-        if run.more:
-            self._judge(run.last, run.packet, byteorder, run.reason, run.more)
+        lines = self._take(group.record, group.packet, byteorder, group.kind)
+        if group.more:
+            self._take(group.last, group.packet, byteorder, group.kind, group.more)
         return lines
 
-    def _judge(
-        self,
-        record: Record,
-        packet: Packet,
-        byteorder: str,
-        told: Optional[Kind] = None,
-        count: int = 1,
+    def _take(
+        self, record: Record, packet: Packet, byteorder: str, kind: Kind, count: int = 1
     ) -> Sequence[Line]:
         seconds, microseconds, frame = record
-        distinct = self.distinct
-        time = seconds + microseconds / 1e6
-        if time > self.latest:
-            time = self.latest
-        item = record, byteorder, time
-        if distinct.judge(time, packet, frame, item, told, count) is not Verdict.PASS:
+        time = min(seconds + microseconds / 1e6, self.latest)
+        classifier, dedup = self.classifier, self.dedup
+        kind = classifier.refine(time, packet, kind)
+        if not classifier.counts(kind):
+            self.ignored[kind] = self.ignored.get(kind, 0) + count
             return ()
-        formatter = self.formatters[byteorder]
-        if not distinct.released:
-            self.passed += 1
-            return (self._line(record, packet, formatter, time),)
-        held, distinct.released = distinct.released, []
-        lines = []
-        for each, order, when in held:
-            other = self.formatters[order]
-            lines.append(self._line(each, other.decode(each[2]), other, when))
-        lines.append(self._line(record, packet, formatter, time))
+        source, target = classifier.source(packet.source), dedup.target(packet, kind)
+        item = record, byteorder, time
+        return self._lines(dedup.take(time, source, target, item, len(frame), count), item, packet)
+
+    def _lines(self, items: Sequence[Item], newest: Item, packet: Packet) -> Sequence[Line]:
+        lines = [self._line(item, packet if item is newest else None) for item in items]
         self.passed += len(lines)
         return lines
 
-    def _line(self, record: Record, packet: Packet, formatter: Prints, time: float) -> Line:
-        seconds, microseconds, frame = record
-        text = formatter.text(packet, frame)
+    def _line(self, item: Item, packet: Optional[Packet]) -> Line:
+        (seconds, microseconds, frame), byteorder, time = item
+        formatter = self.formatters[byteorder]
+        packet = packet or formatter.decode(frame)
         stamp = self.stamp(seconds, microseconds)
-        return Line(("", stamp, " " + text), time or EARLIEST, packet)
+        return Line(("", stamp, " " + formatter.text(packet, frame)), time or EARLIEST, packet)
+
+    def counts(self) -> list[str]:
+        """Return what became of the packets, in words, for the status."""
+        dedup = self.dedup
+        counts = [
+            f"{self.read} read",
+            f"{self.passed} lines counted",
+            f"{self.undecodable} undecodable",
+            f"{dedup.repeats} repeats",
+            f"{sum(self.ignored.values())} not counted",
+            f"{dedup.muted} of banned sources",
+        ]
+        if dedup.waiting:
+            counts.append(f"{dedup.waiting} held until their source sends more")
+        if dedup.evicted:
+            counts.append(f"{dedup.evicted} sources forgotten early because the table was full")
+        return counts
 
 
-_IP6 = 16
-
-
-class Group:
-    """Alike packets of one source.
-
-    record, packet: the first; packet is None where the frame cannot be decoded.
-    reason: what ``scan.reason`` says of each.
-    last: the last record; ``record`` where there is but one.  more: how many come after the first.
-    """
-
-    __slots__ = ("last", "more", "packet", "reason", "record")
-
-    def __init__(self, record: Record, packet: Optional[Packet], found: Optional[Kind]) -> None:
-        self.record = self.last = record
-        self.packet = packet
-        self.reason = found
-        self.more = 0
-
-
-def runs(
-    records: Iterable[Record],
-    decode: Callable[[bytes], Packet],
-    directions: frozenset[int],
-    highest: int,
-    prefix6_bytes: Optional[int],
-) -> list[Group]:
-    """Decode records, and put alike ones together.
-
-    decode: raises PflogError for what is no frame.  directions: as ``scan.reason`` takes them.
-    highest: the mode; what it lets be whoever sent it is one run for each reason.
-    prefix6_bytes: how many bytes of an IPv6 source are one source; None: no other record is
-    put together with another.
-    """
-    made: list[Group] = []
-    latest: dict[bytes, Group] = {}
-    let_be: dict[Kind, Group] = {}
-    for record in records:
-        frame = record[2]
-        try:
-            packet = decode(frame)
-        except PflogError:
-            made.append(Group(record, None, None))
-            continue
-        found = classify(packet, frame, directions)
-        if found.rank > highest and found.asks > highest:
-            before = let_be.get(found)
-            if before is None:
-                let_be[found] = run = Group(record, packet, found)
-                made.append(run)
-            else:
-                before.more += 1
-            continue
-        if prefix6_bytes is None:
-            made.append(Group(record, packet, found))
-            continue
-        source = packet.source
-        if len(source) == _IP6:
-            source = source[:prefix6_bytes]
-        before = latest.get(source)
-        if (
-            before is not None
-            and before.reason is found
-            and _alike(before.packet, packet)
-            and 0 <= record[0] - before.record[0] <= SPAN
-        ):
-            before.last = record
-            before.more += 1
-        else:
-            latest[source] = run = Group(record, packet, found)
-            made.append(run)
-    return made
-
-
-def _alike(one: Optional[Packet], two: Packet) -> bool:
-    """Whether all that judging asks for is the same of two packets with the same reason."""
+def _is_alike(group: Group, record: Record, packet: Packet, kind: Kind) -> bool:
+    """Return whether a packet is the same to every policy as those of a group."""
+    one = group.packet
     return (
         one is not None
-        and one.dport == two.dport
-        and one.head is two.head
-        and one.destination == two.destination
-        and one.source == two.source
-        and one.protocol == two.protocol
-        and one.ttl == two.ttl
-        and (one.protocol != TCP or (one.length == two.length and one.header == two.header))
+        and group.kind is kind
+        and one.dport == packet.dport
+        and one.head is packet.head
+        and one.destination == packet.destination
+        and one.source == packet.source
+        and one.protocol == packet.protocol
+        and one.ttl == packet.ttl
+        and (one.protocol != TCP or (one.length == packet.length and one.header == packet.header))
+        and 0 <= record[0] - group.record[0] <= SPAN
     )

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Runs of alike packets: judged as one, they come to what they come to one by one."""
+"""Groups of alike packets lead to the same lines as packet by packet."""
 
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
-from fail2ban_pflog.pflog.packet import Decoder
 from fail2ban_pflog.pflog.savefile import Record
-from fail2ban_pflog.pipeline import Item, Pipeline, runs
+from fail2ban_pflog.pipeline import Item, Line, Pipeline
+from fail2ban_pflog.policy.classifier import Classifier
 from fail2ban_pflog.policy.dedup import Dedup
-from fail2ban_pflog.policy.kinds import MODES
 from tests.support.packets import ACK, HOST, SYN, echo, segment, tcp, udp
 from tests.support.packets import frame as packed
 from tests.support.pflogs import syn
@@ -58,33 +58,37 @@ def traffic(dice: random.Random, count: int) -> list[Record]:
     return made
 
 
+def make(what: str, mode: str, window: float, direction: str, prefix6: int, hold: int) -> Pipeline:
+    classifier = Classifier(mode, direction, prefix6=prefix6)
+    return Pipeline(classifier, Dedup[Item](what, window, hold, classifier.source))
+
+
 @pytest.mark.parametrize("setting", SETTINGS, ids=str)
 @pytest.mark.parametrize("seed", range(6))
-def test_runs_come_to_the_same_lines(setting: tuple[object, ...], seed: int) -> None:
-    """The lines, and how many packets were judged how, are those of packet by packet."""
+def test_groups_come_to_the_same_lines(setting: tuple[Any, ...], seed: int) -> None:
+    """The lines, and what became of how many packets, are those of packet by packet."""
     dice = random.Random(seed)
     records = traffic(dice, 700)
-    one, two = Pipeline(Dedup[Item](*setting)), Pipeline(Dedup[Item](*setting))  # type: ignore[arg-type]
-    single = [line for record in records for line in one.take(record, "<")]
-    decode, distinct, merged, at = Decoder("<").packet, two.distinct, [], 0
-    alike = distinct.prefix6_bytes if distinct.merges else None
-    looked = 0
+    one, two = make(*setting), make(*setting)
+    single = [line for record in records for line in one.take([record], "<")]
+    merged: list[Line] = []
+    groups = at = 0
     while at < len(records):
         end = at + dice.randrange(1, 300)
-        for run in runs(records[at:end], decode, distinct.directions, MODES[distinct.mode], alike):
-            looked += 1
-            merged += two.take_run(run, "<")
+        for group in two.group(records[at:end], "<"):
+            groups += 1
+            merged += two.take_group(group, "<")
         at = end
     assert [line[:2] for line in merged] == [line[:2] for line in single]
-    for name in ("read", "passed", "undecodable"):
+    for name in ("read", "passed", "undecodable", "ignored"):
         assert getattr(two, name) == getattr(one, name), name
-    for name in ("passed", "repeats", "muted", "reasons", "waiting", "evicted"):
-        assert getattr(two.distinct, name) == getattr(one.distinct, name), name
-    assert looked < len(records)
+    for name in ("passed", "repeats", "muted", "waiting", "evicted"):
+        assert getattr(two.dedup, name) == getattr(one.dedup, name), name
+    assert groups < len(records)
 
 
-def test_a_run_is_of_one_source_and_target() -> None:
-    """Whatever differs but for ports of the sender and numbers ends a run."""
+def test_a_group_is_of_one_source_and_target() -> None:
+    """Whatever differs but for ports of the sender and numbers ends a group."""
     frames = [
         *[syn("198.51.100.1", 22, number) for number in range(5)],
         *[syn("198.51.100.1", 23, number) for number in range(3)],
@@ -96,6 +100,6 @@ def test_a_run_is_of_one_source_and_target() -> None:
         tcp(40000, 443, ACK, "198.51.100.4"),
     ]
     records = [(1, number, frame) for number, frame in enumerate(frames)]
-    made = runs(records, Decoder("<").packet, frozenset({1}), MODES["normal"], 16)
-    assert [1 + run.more for run in made] == [5, 3, 2, 1, 2, 2]
-    assert made[0].last == records[4]
+    groups = make("port", "normal", 300.0, "in", 128, 1).group(records, "<")
+    assert [1 + group.more for group in groups] == [5, 3, 2, 1, 2, 2]
+    assert groups[0].last == records[4]

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fail2ban's failure counters, by the packets' own times.
 
-A server looks every five seconds, by its clock, whose last failure is older than findtime, and
-forgets him.  Packets may be counted long after they came: pflogd flushed them late, they waited
-for others of their source, or they stood in a file when the server began.  So at each failure
-it is made up for: who would have been forgotten by its time is forgotten.
+A server forgets every five seconds, by its clock, the sources whose last failure is older than
+findtime.  Packets may be counted long after they came: pflogd flushed them late, they were held
+for others of their source, or they stood in a file when the server began.  So each failure first
+forgets what would have been forgotten by its own time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from fail2ban.server.failmanager import FailManager
+from fail2ban.server.ipdns import IPAddr
 
 from ..policy.dedup import CLEAN_EVERY
 
@@ -21,19 +22,58 @@ __all__ = ["Failures"]
 class Failures(FailManager):  # type: ignore[misc] # fail2ban has no types
     """The failures of one jail."""
 
-    def addFailure(self, ticket: Any, count: int = 1, observed: bool = False) -> int:  # noqa: N802
+    def addFailure(self, ticket: Any, *args: Any, **kwargs: Any) -> int:  # noqa: N802
         """Count a failure; returns how many its source has."""
         known = self._FailManager__failList.get(ticket.getID())
         if known is not None and known.getTime() <= _clean_up(ticket.getTime()) - self.getMaxTime():
             self.delFailure(ticket.getID())
-        attempts: int = super().addFailure(ticket, count, observed)
+        attempts: int = super().addFailure(ticket, *args, **kwargs)
         return attempts
 
     def cleanup(self, time: float) -> None:
-        """Forget whose last failure was findtime before a time or longer ago."""
-        super().cleanup(_clean_up(time))
+        """Forget the sources whose last failure was findtime before a time, or longer ago.
+
+        Sources whose ban waits stay.
+        """
+        time = _clean_up(time)
+        for ticket in self._waiting():
+            ticket.setTime(max(ticket.getTime(), time))
+        super().cleanup(time)
+
+    @property
+    def waiting(self) -> int:
+        """How many sources have reached maxretry and are not banned yet."""
+        return len(self._waiting())
+
+    def forget_waiting(self, ip: Any) -> int:
+        """Forget the waiting sources that are an address or in a network; returns how many.
+
+        Args:
+            ip: an address or a network, as ``unbanip`` takes it; None: all.
+        """
+        found = [
+            ticket.getID()
+            for ticket in self._waiting()
+            if ip is None or _is_in(str(ticket.getID()), ip)
+        ]
+        for each in found:
+            self.delFailure(each)
+        return len(found)
+
+    def _waiting(self) -> list[Any]:
+        most = self.getMaxRetry()
+        tickets = list(self._FailManager__failList.values())
+        return [ticket for ticket in tickets if ticket.getRetry() >= most]
 
 
 def _clean_up(time: float) -> float:
-    """When the last clean-up was: here they are at multiples of CLEAN_EVERY."""
+    """Return when the last clean-up was: here they are at multiples of CLEAN_EVERY."""
     return time - time % CLEAN_EVERY
+
+
+def _is_in(source: str, ip: Any) -> bool:
+    """Return whether a source is an address, or in a network."""
+    if source == str(ip):
+        return True
+    address, network = IPAddr(source), IPAddr(str(ip))
+    return bool(address.isValid and network.isValid and address.isInNet(network))

@@ -11,13 +11,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from typing import Any, Callable, NamedTuple, Optional, Union
+from typing import Callable, NamedTuple, Optional, Union
 
 from ..options import DEFAULT_INTERFACE, Options
-from ..pflog.packet import Decoder
 from ..pflog.savefile import Record
-from ..pipeline import Group, runs
-from ..policy.dedup import Dedup
+from ..pipeline import Group, Pipeline
 from ..policy.kernel_filters import KERNEL_FILTERS
 from ..policy.kinds import MODES, Rank
 from ..sources import Tell, bpf
@@ -85,12 +83,12 @@ class Batch(NamedTuple):
 
     Attributes:
         source: What they are from.
-        runs: Those that are to be classified.
+        groups: Those that are to be counted.
         read: All that were read with them.
     """
 
     source: Union[File, Interface]
-    runs: Sequence[Group]
+    groups: Sequence[Group]
     read: Sequence[Record]
 
     @property
@@ -251,11 +249,11 @@ class Inputs:
         finally:
             file.close()
 
-    def batches(self, distinct: Dedup[Any]) -> Iterator[Batch]:
+    def batches(self, pipeline: Pipeline) -> Iterator[Batch]:
         """Yield a batch from each source that has one; first what was given back.
 
         Args:
-            distinct: Which packets of a source are alike to the caller.
+            pipeline: Takes them, and so decides which are alike.
         """
         self.settle()
         while self._rest:
@@ -268,17 +266,17 @@ class Inputs:
                 records = Chunk(record for record in fresh if self.matches(record[2]))
                 self.left_out += len(fresh) - len(records)
             if records:
-                yield Batch(file, _runs(records, file.byteorder, distinct), read)
+                yield Batch(file, _groups(records, file.byteorder, pipeline), read)
         for interface in self.listening:
             read = self._counted(interface.name, interface.read())
             records = _chunk(read, interface.overlap.from_live(read))
             if records:
-                yield Batch(interface, _runs(records, interface.byteorder, distinct), read)
+                yield Batch(interface, _groups(records, interface.byteorder, pipeline), read)
 
     def give_back(self, batch: Batch, done: int) -> None:
-        """Take back what is behind the first ``done`` runs of a batch: it comes again."""
-        if done < len(batch.runs):
-            self._rest.append(batch._replace(runs=batch.runs[done:]))
+        """Take back what is behind the first ``done`` groups of a batch: it comes again."""
+        if done < len(batch.groups):
+            self._rest.append(batch._replace(groups=batch.groups[done:]))
 
     def _not_live(self, file: File, records: Chunk) -> Chunk:
         """Return the records of a file that no interface delivers."""
@@ -348,7 +346,7 @@ class Inputs:
     @staticmethod
     def _undo(batch: Batch) -> None:
         """Let what was read but not counted be read again after a restart."""
-        record = batch.runs[0].record
+        record = batch.groups[0].record
         if isinstance(batch.source, Interface):
             batch.source.overlap.end_before(record[:2])
         else:
@@ -360,10 +358,6 @@ def _chunk(read: Chunk, kept: list[Record]) -> Chunk:
     return read if len(kept) == len(read) else Chunk(kept)
 
 
-_DECODERS = {order: Decoder(order) for order in "<>"}
-
-
-def _runs(chunk: Chunk, byteorder: str, distinct: Dedup[Any]) -> Sequence[Group]:
-    alike = distinct.prefix6_bytes if distinct.merges else None
-    key = distinct.directions, MODES[distinct.mode], alike
-    return chunk.cached((byteorder, *key), lambda: runs(chunk, _DECODERS[byteorder].packet, *key))
+def _groups(chunk: Chunk, byteorder: str, pipeline: Pipeline) -> Sequence[Group]:
+    key = byteorder, pipeline.key
+    return chunk.cached(key, lambda: pipeline.group(chunk, byteorder))

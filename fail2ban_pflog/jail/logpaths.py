@@ -25,10 +25,10 @@ logSys = getLogger("fail2ban.filterpflog")
 class SavefileFilter(FileFilter):
     """A FileFilter of savefiles.
 
-    intake: what follows them; None where the jail has wrong options.
+    inputs: what follows them; None where the jail has wrong options.
     """
 
-    intake: Optional[Inputs] = None
+    inputs: Optional[Inputs] = None
 
     def addLogPath(self, path: str, tail: bool = False, autoSeek: bool = True) -> None:
         """Follow the savefile ``path``; it may come later.
@@ -36,32 +36,32 @@ class SavefileFilter(FileFilter):
         tail: begin at its end.  autoSeek: pass over packets older than findtime.
         """
         getattr(self, "_reload_logs", {}).pop(path, None)
-        if self.intake is None:
+        if self.inputs is None:
             return
         if self.containsLogPath(path):
             if not hasattr(self, "_reload_logs"):
                 logSys.error("%s already exists", path)
             return
         since = MyTime.time() - self.getFindTime() if autoSeek else 0.0
-        self.intake.add(path, math.inf if tail else since)
+        self.inputs.add(path, math.inf if tail else since)
         logSys.info("[%s] Added savefile: %r", self.jailName, path)
 
     def delLogPath(self, path: str) -> None:
         """Follow the savefile ``path`` no more; its place is kept."""
-        if self.intake is not None and self.intake.remove(path):
+        if self.inputs is not None and self.inputs.remove(path):
             logSys.info("[%s] Removed savefile: %r", self.jailName, path)
 
     def getLogPaths(self) -> list[str]:
         """Return the paths of the savefiles."""
-        return self.intake.paths if self.intake is not None else []
+        return self.inputs.paths if self.inputs is not None else []
 
     def getLogs(self) -> list[File]:
         """Return the savefiles."""
-        return list(self.intake.files.values()) if self.intake is not None else []
+        return list(self.inputs.files.values()) if self.inputs is not None else []
 
     def getLog(self, path: str) -> Optional[File]:
         """Return one savefile."""
-        return self.intake.files.get(path) if self.intake is not None else None
+        return self.inputs.files.get(path) if self.inputs is not None else None
 
     def getLogCount(self) -> int:
         """Return how many savefiles there are."""

@@ -1,75 +1,111 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""At most so many bans a minute: who forges sources must not make the firewall's tables explode.
+"""At most so many bans a minute: forged sources must not make the firewall's tables explode.
 
-Counting goes on; a ban that is too many waits and comes when there is room, in order.
+The queue is fail2ban's own counters: a source over the limit stays there with its failures,
+and is banned when there is room.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from typing import Callable, Generic, Optional, TypeVar
+from typing import Any, Callable
 
-__all__ = ["RateLimiter"]
+from fail2ban.server.failmanager import FailManagerEmpty
 
-_Ticket = TypeVar("_Ticket")
+from .failures import Failures
+
+__all__ = ["MAX_WAITING", "RateLimit"]
 
 MINUTE = 60.0
 
 MAX_WAITING = 10_000
-"""Bans that wait; each keeps its lines.  When there are more, the one that waits for longest is
-dropped: its source is banned when it goes on."""
+"""Sources in fail2ban's counters while bans wait; each keeps its lines.  What is more is forgotten,
+and banned when it goes on."""
 
 
-class RateLimiter(Generic[_Ticket]):
-    """Lets bans through.
+class RateLimit:
+    """Limits the bans of one jail.
 
-    most: bans a minute.  clock: seconds that only go forward.
+    Args:
+        most: bans a minute; 0: any number.
+        failures: of the jail.
+        clock: seconds that only go forward.
 
-    dropped: how many were dropped for want of room.
+    Attributes:
+        is_waiting: whether a ban may be waiting.
+        dropped: how many bans were dropped because too many waited.
     """
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._passed: deque[float] = deque(maxlen=most)  # when the last ones did
-        self._waiting: dict[str, _Ticket] = {}
+    def __init__(self, most: int, failures: Failures, clock: Callable[[], float]) -> None:
+        self.most = most
+        self.is_waiting = False
         self.dropped = 0
+        self._failures = failures
+        self._clock = clock
+        self._begun: deque[float] = deque(maxlen=most or 1)  # when the last bans began
 
     @property
-    def waiting(self) -> int:
-        """How many bans wait."""
-        return len(self._waiting)
+    def has_room(self) -> bool:
+        """Whether a source may be banned now."""
+        full = len(self._begun) == self.most
+        return not self.most or not full or self._clock() - self._begun[0] >= MINUTE
 
-    def put(self, source: str, ticket: _Ticket) -> bool:
-        """Whether a source may be banned now; else it waits.
+    def ban(self, ip: Any, put: Callable[[Any], None]) -> None:
+        """Ban the source ``ip``, or leave it in the counters.
 
-        Who waits and goes on keeps his turn, with the ticket of what he did last.
+        Args:
+            ip: as fail2ban names it; None: all that wait.
+            put: bans a ticket.
         """
-        if not self._waiting and self._has_room():
-            self.banned()
-            return True
-        if len(self._waiting) >= MAX_WAITING and source not in self._waiting:
-            del self._waiting[next(iter(self._waiting))]
+        while self.has_room:
+            try:
+                ticket = self._failures.toBan(ip)
+            except FailManagerEmpty:
+                self.is_waiting = self.is_waiting and ip is not None
+                return
+            self._begun.append(self._clock())
+            put(ticket)
+            if ip is not None:
+                return
+        self.is_waiting = self._failures.waiting > 0
+        if ip is not None and self._failures.size() > MAX_WAITING:
+            self._failures.delFailure(ip)
             self.dropped += 1
-        self._waiting[source] = ticket
-        return False
 
-    def take(self) -> Optional[_Ticket]:
-        """Who has waited for longest, if there is room for a ban; ``banned`` uses it up."""
-        if not self._waiting or not self._has_room():
-            return None
-        return self._waiting.pop(next(iter(self._waiting)))
+    def release(self, filter_: Any, now: float) -> None:
+        """Ban the sources that waited, as far as there is room.
 
-    def banned(self) -> None:
-        """Note a ban."""
-        self._passed.append(self._clock())
+        Args:
+            filter_: fail2ban's filter of the jail.
+            now: seconds since the epoch, from when on they are banned.
+        """
 
-    def forget(self, whom: Callable[[str], bool]) -> int:
-        """Ban those not who wait and for whom this holds; returns how many they were."""
-        gone = [source for source in self._waiting if whom(source)]
-        for source in gone:
-            del self._waiting[source]
-        return len(gone)
+        def put(ticket: Any) -> None:
+            if filter_.inIgnoreIPList(ticket):  # the list may have changed meanwhile
+                self._begun.pop()
+                return
+            ticket.setTime(max(ticket.getTime(), now))
+            filter_.jail.putFailTicket(ticket)
 
-    def _has_room(self) -> bool:
-        full = len(self._passed) == self._passed.maxlen
-        return not full or self._clock() - self._passed[0] >= MINUTE
+        if self.has_room:
+            self.ban(None, put)
+
+    def counts(self) -> list[str]:
+        """Return what became of bans, in words, for the status."""
+        waiting = self._failures.waiting if self.is_waiting else 0
+        counts = [(waiting, "bans wait"), (self.dropped, "bans dropped")]
+        return [f"{count} {what}" for count, what in counts if count]
+
+    def forget_unbanned(self, actions: Any) -> None:
+        """Make an unban hold for sources that wait as well.
+
+        Args:
+            actions: fail2ban's, of the jail.
+        """
+        unban = actions.removeBannedIP
+
+        def remove(ip: Any = None, db: bool = True, ifexists: bool = False, **more: Any) -> Any:
+            forgotten = 0 if isinstance(ip, (list, tuple)) else self._failures.forget_waiting(ip)
+            return forgotten + unban(ip, db, ifexists or forgotten > 0, **more)
+
+        actions.removeBannedIP = remove

@@ -12,10 +12,10 @@ from fail2ban.server.jail import Jail
 
 from ..options import DEFAULT_INTERFACE, NAME, is_meant
 
-__all__ = ["teach"]
+__all__ = ["register_backend"]
 
 
-def teach(filter_class: Callable[..., Any]) -> None:
+def register_backend(filter_class: Callable[..., Any]) -> None:
     """Teach fail2ban's Jail the backend ``pflog``; as often as one likes.
 
     filter_class: makes the filter of a jail, as ``FilterPflog`` does.

@@ -8,7 +8,7 @@ all bans nobody, and nothing else would say so.
 from __future__ import annotations
 
 import logging
-from typing import Callable
+from typing import Any, Callable
 
 from ..pipeline import Pipeline
 from ..sources import NOTICE, Tell
@@ -17,6 +17,9 @@ __all__ = ["SelfCheck"]
 
 MANY_PACKETS = 1000
 """Packets of which none counts: a firewall without a single probe among so many is rare."""
+
+CALM = 600.0
+"""Seconds for which a table that was too small is warned about."""
 
 MANY_LINES = 100
 """Pipeline of which none is a failure; a filter that selects drops most of them, not all."""
@@ -38,6 +41,8 @@ class SelfCheck:
         self._silence = silence
         self._clock = clock
         self._heard = clock()
+        self._evicted = 0
+        self._evicted_at = 0.0
         self.lines = self.found = self.counted = 0
         self.warnings: dict[str, str] = {}
 
@@ -59,42 +64,74 @@ class SelfCheck:
         """Note that nobody listens: that is no silence."""
         self._heard = self._clock()
 
-    def look(self, lines: Pipeline, left_out: int) -> None:
-        """Look whether anything can ever be banned.
+    def look(self, pipeline: Pipeline, left_out: int) -> None:
+        """Look whether anything can ever be banned, and whether the tables are large enough.
 
-        left_out: how many packets the expression ``bpf`` did not take.
+        Args:
+            pipeline: of the jail.
+            left_out: how many packets the expression ``bpf`` did not take.
         """
-        distinct = lines.distinct
-        counts = distinct.passed + distinct.repeats + distinct.muted + distinct.waiting
-        if lines.read >= MANY_PACKETS and not counts:
-            most = max(distinct.reasons.items(), key=lambda each: each[1], default=None)
-            why = f", most of them {most[0].words}" if most else ""
-            self.warn(
-                "packets",
-                f"of {lines.read} packets none counts{why}: is mode={distinct.mode} or direction= "
-                "of the backend what is meant?",
-            )
+        dedup = pipeline.dedup
+        counts = dedup.passed + dedup.repeats + dedup.muted + dedup.waiting
+        most = max(pipeline.ignored.items(), key=lambda each: each[1], default=None)
+        why = f", most of them {most[0].words}" if most else ""
+        self._warn_if(
+            pipeline.read >= MANY_PACKETS and not counts,
+            "packets",
+            f"of {pipeline.read} packets none counts{why}: is mode={pipeline.classifier.mode} or "
+            "direction= of the backend what is meant?",
+        )
+        self._warn_if(
+            left_out >= MANY_PACKETS and not pipeline.read,
+            "bpf",
+            f"the expression bpf= took none of {left_out} packets",
+        )
+        self._warn_if(
+            self.lines >= MANY_LINES and not self.found,
+            "lines",
+            f"in {self.lines} lines the filter found no failure: do its options (interface, "
+            "rule, direction ...) agree with the backend's and with pf's log?",
+        )
+        self._warn_if(
+            self.found >= MANY_LINES and not self.counted,
+            "ignored",
+            f"ignoreip, ignorecommand or ignoreself took all {self.found} failures",
+        )
+        if dedup.evicted_early > self._evicted:
+            self._evicted, self._evicted_at = dedup.evicted_early, self._clock()
+        self._warn_if(
+            self._evicted > 0 and self._clock() - self._evicted_at < CALM,
+            "table",
+            f"more sources send packets than hold={dedup.hold} has room for, and some that had "
+            "sent several were forgotten: slow scanners may be missed; are sources forged?",
+        )
+
+    def look_at_jail(self, filter_: Any) -> bool:
+        """Look whether a jail can ban at all; False where it has no action."""
+        has_action = getattr(filter_.jail.actions, "_reload_actions", list(filter_.jail.actions))
+        self.warnings.pop("options", None)
+        if not has_action:
+            self.warn("options", "the jail has no action: no source is blocked")
+        elif not filter_.getFailRegex():
+            self.warn("options", "the filter has no failregex: nothing is a failure")
+        elif filter_.getFindTime() < 1:
+            self.warn("options", "findtime is 0: packets are too old before they are read")
+        return bool(has_action)
+
+    def limited(self, most: int, is_waiting: bool) -> None:
+        """Warn while bans wait.  most: bans a minute."""
+        self._warn_if(
+            is_waiting,
+            "brake",
+            f"more than {most} sources a minute are to be banned; the others wait (brake=): are "
+            "sources forged?",
+        )
+
+    def _warn_if(self, condition: bool, kind: str, message: str) -> None:
+        if condition:
+            self.warn(kind, message)
         else:
-            self.warnings.pop("packets", None)
-        if left_out >= MANY_PACKETS and not lines.read:
-            self.warn("bpf", f"the expression bpf= took none of {left_out} packets")
-        else:
-            self.warnings.pop("bpf", None)
-        if self.lines >= MANY_LINES and not self.found:
-            self.warn(
-                "lines",
-                f"in {self.lines} lines the filter found no failure: do its options (interface, "
-                "rule, direction ...) agree with the backend's and with pf's log?",
-            )
-        else:
-            self.warnings.pop("lines", None)
-        if self.found >= MANY_LINES and not self.counted:
-            self.warn(
-                "ignored",
-                f"ignoreip, ignorecommand or ignoreself took all {self.found} failures",
-            )
-        else:
-            self.warnings.pop("ignored", None)
+            self.warnings.pop(kind, None)
 
     def warn(self, kind: str, message: str) -> None:
         """Warn of something; once, until it is removed from ``warnings``."""

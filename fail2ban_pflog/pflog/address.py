@@ -42,11 +42,14 @@ def _longest_zero_run(words: list[str]) -> tuple[int, int]:
     return best
 
 
-def source_of(raw: bytes, prefix6_bytes: int) -> bytes:
-    """Return what an address is counted as: itself, or the first bytes of an IPv6 address.
+def source_of(raw: bytes, bytes4: int, bytes6: int) -> bytes:
+    """Return the network that an address is counted as, with zeros behind its prefix.
 
     Args:
         raw: 4 or 16 bytes.
-        prefix6_bytes: how many bytes of an IPv6 address are one source.
+        bytes4: how many bytes of an IPv4 address are one source.
+        bytes6: how many bytes of an IPv6 address are one source.
     """
-    return raw[:prefix6_bytes] if len(raw) == IP6_BYTES else raw
+    size = len(raw)
+    kept = bytes6 if size == IP6_BYTES else bytes4
+    return raw if kept >= size else raw[:kept] + bytes(size - kept)

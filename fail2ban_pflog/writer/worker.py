@@ -19,9 +19,9 @@ from typing import Optional
 from ..errors import Exit, PflogError
 from ..formatter import Formatter
 from ..pflog.savefile import Record
-from ..pipeline import Item, Pipeline, runs
+from ..pipeline import Item, Pipeline
+from ..policy.classifier import Classifier
 from ..policy.dedup import Dedup
-from ..policy.kinds import MODES
 from ..wire.timestamps import Stamps
 from .counters import Counters
 from .feeds import Feed, make_feed
@@ -70,10 +70,9 @@ class Worker:
         self._formatter = Formatter()
         self._pipeline: Optional[Pipeline] = None
         if policy := options.policy:
-            distinct = Dedup[Item](
-                policy.distinct, policy.mode, policy.findtime, prefix6=policy.prefix6
-            )
-            self._pipeline = Pipeline(distinct, self._stamp)
+            classifier = Classifier(policy.mode, prefix6=policy.prefix6)
+            dedup = Dedup[Item](policy.distinct, policy.findtime, source_of=classifier.source)
+            self._pipeline = Pipeline(classifier, dedup, self._stamp)
         self._byteorder = ""
         self._missed = 0
 
@@ -118,13 +117,8 @@ class Worker:
     @staticmethod
     def _select(pipeline: Pipeline, records: list[Record], byteorder: str) -> tuple[list[str], int]:
         """Return the lines of the packets that count, and the number of invalid frames."""
-        before, distinct = pipeline.undecodable, pipeline.distinct
-        decode = pipeline.formatters[byteorder].decode
-        alike = distinct.prefix6_bytes if distinct.merges else None
-        made = runs(records, decode, distinct.directions, MODES[distinct.mode], alike)
-        lines = [
-            "".join(line.parts) + "\n" for run in made for line in pipeline.take_run(run, byteorder)
-        ]
+        before = pipeline.undecodable
+        lines = ["".join(line.parts) + "\n" for line in pipeline.take(records, byteorder)]
         return lines, pipeline.undecodable - before
 
     def _print(self, records: list[Record], byteorder: str) -> list[str]:

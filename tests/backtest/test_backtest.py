@@ -127,9 +127,9 @@ def test_holding_changes_no_verdict(tmp_path: Path) -> None:
         configuration = Configuration(CONFIG)
         settings = {"maxretry": "5", "bantime": "200"}
         one = run.Run([judge.Judge(configuration.load("pflog", settings))])
-        assert one.judges[0].distinct.hold == 3
+        assert one.judges[0].dedup.hold == 5
         if hold is not None:
-            one.judges[0].distinct.hold = hold
+            one.judges[0].dedup.hold = hold
         one.read(Captures([path], pytest.fail))
         (outcome,) = one.results(run.Trust([]))
         bans = [(ban.source, ban.time, ban.end, ban.failures, ban.evidence) for ban in outcome.bans]

@@ -28,7 +28,7 @@ from fail2ban_pflog.commands.export.columns import table
 from fail2ban_pflog.commands.export.store import Store
 from fail2ban_pflog.pflog.fields import Fields, fields, measures
 from fail2ban_pflog.pflog.packet import Decoder
-from fail2ban_pflog.policy.dedup import Dedup
+from fail2ban_pflog.policy.classifier import Classifier
 from fail2ban_pflog.policy.kinds import MODES
 from fail2ban_pflog.sources import captures
 from fail2ban_pflog.sources.captures import Captures
@@ -111,11 +111,11 @@ def test_columns_are_those_of_json(
 def test_columns_of_odd_packets() -> None:
     """So it is with packets that are cut, fragmented, chained, or lie, in all dialects."""
     frames = [frame for some in oracle.variants(corpus.packets()[::5]) for frame, _ in some]
-    decode, why = Decoder("<").packet, Dedup[None]().why
+    decode, kind = Decoder("<").packet, Classifier().kind
     packets = [decode(frame) for frame in frames]
     found = table(
         [
-            (1, 2, frame, packet, measures(packet, frame), why(0.0, packet.source, packet, frame))
+            (1, 2, frame, packet, measures(packet, frame), kind(0.0, packet, frame))
             for frame, packet in zip(frames, packets)
         ]
     ).to_pylist()
@@ -129,13 +129,13 @@ def test_why_is_what_a_jail_finds(tmp_path: Path, export: Export) -> None:
     """The reason is that of the backend; the mode is the lowest that counts it."""
     name = str(DATA / "lab" / "lab.pflogd.pcap")
     assert export(name) == 0
-    policy: Dedup[None] = Dedup()
+    classifier = Classifier()
     expected = []
     for order, records in Captures([name], pytest.fail):
         decode = Decoder(order).packet
         for seconds, microseconds, frame in records:
             packet = decode(frame)
-            why = policy.why(seconds + microseconds / 1e6, packet.source, packet, frame)
+            why = classifier.kind(seconds + microseconds / 1e6, packet, frame)
             mode = next((name for name in MODES if MODES[name] >= why.rank), None)
             expected.append((why.name, mode))
     assert [(row["why"], row["mode"]) for row in rows(tmp_path)] == expected

@@ -42,7 +42,7 @@ def make(**options: str) -> FilterPflog:
 
 
 def drain(filter_: FilterPflog) -> None:
-    while filter_._poll():
+    while filter_.inputs is not None and filter_.poll(filter_.inputs):
         pass
 
 
@@ -184,7 +184,7 @@ def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         + b"".join(scan(f"198.51.100.{n}", range(1, 6), NOW - 10) for n in range(4))
     )
     filter_ = make(brake="2")
-    filter_._prepare()
+    filter_.prepare()
     filter_.addLogPath(str(path))
     drain(filter_)
 
@@ -261,9 +261,9 @@ def test_listening_follows_the_files() -> None:
     """A jail without a savefile listens; with one it does so only when asked to."""
 
     def listens(filter_: FilterPflog) -> bool:
-        filter_._poll()
-        assert filter_.intake is not None
-        return bool(filter_.intake.listening)
+        assert filter_.inputs is not None
+        filter_.poll(filter_.inputs)
+        return bool(filter_.inputs.listening)
 
     filter_ = make()
     assert listens(filter_)
@@ -304,7 +304,7 @@ def test_silence_is_told_once(monkeypatch: Any, tmp_path: Path) -> None:
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
     path = tmp_path / "pflog"
     path.write_bytes(savefile_header())
-    monkeypatch.setattr(FilterPflog, "tell", lambda _self, _level, message: told.append(message))
+    monkeypatch.setattr(FilterPflog, "report", lambda _self, _level, message: told.append(message))
     filter_ = make(silence="15m")
     filter_.addLogPath(str(path))
     for ticks[0] in (200.0, 999.0, 1001.0, 1500.0):
@@ -339,13 +339,13 @@ def test_unexpected_errors_do_not_end_the_thread(monkeypatch: Any) -> None:
     filter_.sleeptime = 0.01
     polls = []
 
-    def broken() -> bool:
+    def broken(_: object) -> bool:
         polls.append(1)
         if len(polls) == 3:
             filter_.active = False
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(filter_, "_poll", broken)
+    monkeypatch.setattr(filter_, "poll", broken)
     assert filter_.run() is not False
     assert len(polls) == 3
 

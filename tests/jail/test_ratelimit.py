@@ -1,68 +1,84 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The brake: at most so many bans a minute, the others in order."""
+"""The rate limit: at most so many bans a minute, the others wait in fail2ban's counters."""
 
 from __future__ import annotations
 
-from fail2ban_pflog.jail import ratelimit as brake
-from fail2ban_pflog.jail.ratelimit import RateLimiter
+from typing import Any
+
+import pytest
+
+pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
+
+from fail2ban.server.ipdns import IPAddr
+from fail2ban.server.ticket import FailTicket
+
+from fail2ban_pflog.jail import ratelimit
+from fail2ban_pflog.jail.failures import Failures
+from fail2ban_pflog.jail.ratelimit import RateLimit
 
 
 class World:
-    """A brake and a clock."""
+    """Counters with maxretry 1, a limit, and a clock; addresses are named by a number."""
 
     def __init__(self, most: int) -> None:
         self.now = 0.0
-        self.brake = RateLimiter[str](most, lambda: self.now)
+        self.banned: list[int] = []
+        self.failures = Failures()
+        self.failures.setMaxRetry(1)
+        self.limit = RateLimit(most, self.failures, lambda: self.now)
 
-    def put(self, *sources: str) -> list[bool]:
-        return [self.brake.put(source, f"ticket of {source}") for source in sources]
+    def put(self, *sources: int) -> None:
+        for source in sources:
+            ip = IPAddr(f"192.0.{source >> 8}.{source & 255}")
+            self.failures.addFailure(FailTicket(ip, self.now))
+            self.limit.ban(ip, self._ban)
 
-    def at(self, now: float) -> list[str]:
-        """What is banned from now on until the next minute's room is used up."""
-        self.now = now
-        found = []
-        while (ticket := self.brake.take()) is not None:
-            self.brake.banned()
-            found.append(ticket[-1])
-        return found
+    def _ban(self, ticket: Any) -> None:
+        high, low = str(ticket.getID()).split(".")[2:]
+        self.banned.append(int(high) << 8 | int(low))
+
+    def at(self, now: float) -> list[int]:
+        """Return the sources that are banned from now on until the minute's room is used up."""
+        self.now, self.banned = now, []
+        self.limit.ban(None, self._ban)
+        return self.banned
 
 
-def test_bans_that_are_too_many_wait_in_order() -> None:
-    """Two a minute: the third waits until the first is a minute old, and nobody overtakes."""
+def test_bans_over_the_limit_wait() -> None:
+    """Two a minute: the third waits until the first is a minute old."""
     world = World(2)
-    assert world.put("a") == [True]
+    world.put(1)
     world.now = 30.0
-    assert world.put("b", "c", "d", "e") == [True, False, False, False]
+    world.put(2, 3, 4, 5)
+    assert world.banned == [1, 2]
+    assert world.limit.counts() == ["3 bans wait"]
     assert world.at(59.9) == []
-    assert world.at(60.0) == ["c"]
-    assert world.put("f") == [False]
-    assert world.at(90.0) == ["d"]
-    assert world.at(1000.0) == ["e", "f"]
-    assert world.brake.waiting == 0
+    assert world.at(60.0) == [3]
+    assert world.at(90.0) == [4]
+    assert world.at(1000.0) == [5]
+    assert world.at(2000.0) == []
+    assert (world.limit.is_waiting, world.limit.counts()) == (False, [])
 
 
-def test_a_source_waits_once() -> None:
-    """Who goes on while it waits is banned once."""
+def test_a_source_waits_once_and_is_not_forgotten() -> None:
+    """A source that goes on is banned once; a clean-up of the counters keeps what waits."""
     world = World(1)
-    assert world.put("a", "b", "b", "b") == [True, False, False, False]
-    assert world.brake.waiting == 1
-    assert world.at(60.0) == ["b"]
+    world.put(1, 2, 2, 2)
+    world.failures.cleanup(5000.0)
+    assert world.at(60.0) == [2]
     assert world.at(120.0) == []
 
 
-def test_who_is_not_banned_takes_no_room() -> None:
-    """Who waited and was ignored by then leaves his room to the next."""
+def test_waiting_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many wait, further ones are dropped and counted."""
+    monkeypatch.setattr(ratelimit, "MAX_WAITING", 10)
     world = World(1)
-    world.put("a", "b", "c")
-    world.now = 60.0
-    assert [world.brake.take(), world.brake.take()] == ["ticket of b", "ticket of c"]
+    world.put(*range(14))
+    assert world.limit.counts() == ["10 bans wait", "3 bans dropped"]
 
 
-def test_waiting_is_bounded() -> None:
-    """When too many wait, who waited for longest is dropped and counted."""
-    world = World(1)
-    world.put("x")
-    for number in range(brake.MAX_WAITING + 3):
-        world.put(str(number))
-    assert world.brake.waiting == brake.MAX_WAITING
-    assert world.brake.dropped == 3
+def test_without_a_limit_nothing_waits() -> None:
+    """brake=0 bans each source at once."""
+    world = World(0)
+    world.put(*range(5))
+    assert world.banned == list(range(5))

@@ -93,7 +93,7 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
     filter_, manager = jail.filter, jails.ban_manager(jail)
     increments = jail.getBanTimeExtra("increment")
     observer = jails.observer() if increments else None
-    filter_.lines.distinct.hold, filter_.mute = 1, 0.0
+    filter_.pipeline.dedup.hold, filter_.mute = 1, 0.0
     decode = Decoder("<").packet
     clean = filter_.failManager.cleanup
     filter_.failManager.cleanup = lambda _: None
@@ -127,7 +127,7 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
             prevented += 1
             held[0][5] += 1
         else:
-            for line in filter_.lines.take(record, "<"):
+            for line in filter_.pipeline.take([record], "<"):
                 filter_.processLineAndAdd(line.parts, line.time)
     return sorted(Verdict(*each) for each in bans), prevented
 
@@ -135,7 +135,7 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
 def judged(one: judge.Judge, path: Path, holds: bool = True) -> tuple[list[Verdict], int]:
     """The same, as a backtest has it."""
     if not holds:
-        one.distinct.hold = 1
+        one.dedup.hold = 1
     passed = run.Run([one])
     passed.read(Captures([str(path)], pytest.fail))
     return verdicts(one)

@@ -29,7 +29,7 @@ LEVEL = 1.25  # by how much the second half may exceed the first
 
 def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With rotation every five minutes and forged sources, nothing grows for ever."""
-    monkeypatch.setattr(FilterPflog, "tell", lambda *_: None)
+    monkeypatch.setattr(FilterPflog, "report", lambda *_: None)
     jail: Any = Jail("pflog", backend="polling")
     filter_ = FilterPflog(jail, distinct="port", mode="any")
     filter_.addFailRegex(r"^ rule .* <ADDR>\.\d+ > .*$")
@@ -39,8 +39,7 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     filter_.mute = 0.0  # the hour passes in seconds
     path = tmp_path / "pflog"
     pflogd = Pflogd(path)
-    monkeypatch.setattr(filter_.lines.distinct._sources, "max_new", 1000)
-    monkeypatch.setattr(filter_.lines.distinct._sources, "max_known", 1000)
+    filter_.pipeline.dedup.max_bytes = 1 << 20
     memory, files, bans = [], [], 0
     MyTime.setTime(BEGIN)
     try:
@@ -54,7 +53,7 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
                     port = (minute * MINUTE + second) % 60000 + 1
                     pflogd.write(record(now + i / 100, syn(source, port, i)))
                 MyTime.setTime(now + 1)
-                while filter_._poll():
+                while filter_.inputs is not None and filter_.poll(filter_.inputs):
                     pass
                 filter_.performSvc()
                 while jail.getFailTicket():
@@ -72,7 +71,7 @@ def test_an_hour_of_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         tracemalloc.stop()
         MyTime.setTime(None)
         pflogd.close()
-    assert filter_.lines.read == HOUR * RATE
+    assert filter_.pipeline.read == HOUR * RATE
     assert bans > 100
     half = len(memory) // 2
     assert max(memory[half:]) <= LEVEL * max(memory[:half])

@@ -67,8 +67,8 @@ def share(judges: Iterable[Judge]) -> dict[str, Once]:
     judges = list(judges)
     for judge in judges:
         filter_: Any = judge.filter
-        filter_.lines.formatters = formatters
-        filter_.lines.stamp = stamp
+        filter_.pipeline.formatters = formatters
+        filter_.pipeline.stamp = stamp
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),

@@ -11,6 +11,7 @@ from __future__ import annotations
 import configparser
 import gc
 import logging
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,7 +25,7 @@ from fail2ban.client.jailsreader import JailsReader
 from fail2ban.server.mytime import MyTime
 from fail2ban.server.server import Server
 
-from .jail import EveryPacket, prepare, remember_bans
+from .jail import every_packet, prepare, remember_bans
 from .options import BACKEND_OPTIONS, is_pflog, of_backend, unknown, with_options
 
 __all__ = [
@@ -41,7 +42,7 @@ HOSTS = (Path("/usr/local/etc/fail2ban"), Path("/usr/pkg/etc/fail2ban"), Path("/
 """Where FreeBSD, NetBSD and all others keep fail2ban's configuration."""
 
 ANY_BACKEND = "pflog[distinct=none, mode=any]"
-"""What stands in for the backend of a jail that reads text, with ``EveryPacket``."""
+"""What stands in for the backend of a jail that reads text, with ``every_packet``."""
 
 COLLECT = (50_000, 20, 20)
 """Python's garbage collection; fail2ban turns it off and collects every 30 seconds of its
@@ -134,7 +135,7 @@ class Configuration:
         if problem := jail.filter.problem:
             raise ConfigurationError(f"jail {name}: {problem}")
         if reads_text:
-            jail.filter.lines.distinct = EveryPacket("none", "any")
+            jail.filter.pipeline = every_packet()
         return jail
 
     def but_maxretry(self, name: str, settings: Mapping[str, str]) -> str:
@@ -143,13 +144,12 @@ class Configuration:
         Without its maxmatches as well, which follows maxretry and makes no verdict.
         Raises ConfigurationError.
         """
-        return repr(
-            [
-                command
-                for command in self._commands(name, settings)[0]
-                if command[2:3] not in (["maxretry"], ["maxmatches"])
-            ]
-        )
+        commands = [
+            command
+            for command in self._commands(name, settings)[0]
+            if command[2:3] not in (["maxretry"], ["maxmatches"])
+        ]
+        return re.sub(r",?\s*\bhold=\d+", "", repr(commands))  # which makes no verdict, too
 
     def _commands(self, name: str, settings: Mapping[str, str]) -> tuple[list[list[Any]], bool]:
         """What a client would tell the server, and whether the jail reads text."""

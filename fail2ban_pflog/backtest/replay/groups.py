@@ -11,7 +11,7 @@ that it counted, and the ports that it remembered.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Union
 
 from ...pflog.savefile import Record
 from .configuration import Configuration
@@ -40,7 +40,7 @@ class Family:
         self._bans: dict[Any, int] = {}
         self._banned_by = [ordered[:count] for count in range(len(ordered) + 1)]
         lead.on_failure = self._failure
-        lead.distinct.hold = min(judge.distinct.hold for judge in members)
+        lead.dedup.hold = min(judge.dedup.hold for judge in members)
 
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
@@ -51,10 +51,6 @@ class Family:
             member.packet(record, byteorder, time, source, number)
         if count < len(self._members):
             self.lead.packet(record, byteorder, time, source, number)
-
-    def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
-        """As ``Judge.blames_source``; all of the family have the same filter."""
-        return self.lead.blames_source(record, byteorder)
 
     def _failure(self, ticket: Any, attempts: int) -> None:
         """Let those ban for whom it is enough."""

@@ -23,8 +23,10 @@ from fail2ban.version import version as FAIL2BAN  # noqa: N812 -- a constant
 
 from ...backend import FilterPflog, register
 from ...options import Options, short
-from ...pipeline import Item
-from ...policy.dedup import Dedup, Verdict
+from ...pipeline import Item, Pipeline
+from ...policy.classifier import Classifier
+from ...policy.dedup import Dedup
+from ...policy.kinds import Kind
 
 __all__ = [
     "FAIL2BAN",
@@ -34,6 +36,7 @@ __all__ = [
     "FailTicket",
     "ban_manager",
     "end_of_ban",
+    "every_packet",
     "filter_of",
     "now",
     "observer",
@@ -79,12 +82,29 @@ def _address_text(address: Any) -> str:
 
 
 class EveryPacket(Dedup[Item]):
-    """What a jail that reads text is given: each packet's line, whatever it may count."""
+    """Passes each packet, as to a jail that reads text."""
 
-    def judge(self, *_: Any) -> Verdict:
-        """Let it pass."""
+    def take(self, _time: float, _source: bytes, _target: int, item: Item, *_: int) -> tuple[Item]:
+        """Pass it."""
         self.passed += 1
-        return Verdict.PASS
+        return (item,)
+
+
+class EveryKind(Classifier):
+    """Counts each packet, whatever it is."""
+
+    def counts(self, _: Kind) -> bool:
+        """Return True."""
+        return True
+
+    def is_decided(self, _: Kind) -> bool:
+        """Return False: packets of each kind count."""
+        return False
+
+
+def every_packet() -> Pipeline:
+    """Return what a jail that reads text is given: each packet's line."""
+    return Pipeline(EveryKind("any"), EveryPacket("none"))
 
 
 def prepare() -> None:
@@ -193,7 +213,7 @@ def options_in_force(jail: Any) -> list[tuple[str, str]]:
         ("findtime", short(filter_.getFindTime())),
         ("bantime", "for ever" if ban_time < 0 else short(ban_time)),
     ]
-    if isinstance(filter_.lines.distinct, EveryPacket):
+    if isinstance(filter_.pipeline.dedup, EveryPacket):
         found.append(("backend", "not pflog: each packet is read as a line"))
     else:
         words = [

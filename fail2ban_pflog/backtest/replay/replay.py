@@ -26,10 +26,10 @@ import sys
 from collections import OrderedDict
 from typing import Any, Callable, NamedTuple, Optional
 
-from ...errors import PflogError
 from ...jail.attribution import begins_with_address
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
+from ...policy.dedup import MAX_BYTES
 from .evidence import NOTHING, Counted, Evidence
 from .jail import (
     BanTicket,
@@ -137,8 +137,6 @@ class Judge:
         self.jail = jail
         self.lead = self
         self.filter = filter_of(jail)
-        self.filter.blames_source = True  # as far as is known; ``Run`` looks
-        self.filter.hold_packets()
         self.filter.mute = 0.0  # here the firewall catches up at once
         self.maxretry = int(self.filter.getMaxRetry())
         self.prevented = 0
@@ -150,9 +148,12 @@ class Judge:
         self._half = max(2, self.maxretry / 2)
         if not lines:
             self.filter.failManager.maxMatches = 0
-        self.distinct = self.filter.lines.distinct
-        self._take = self.filter.lines.take
-        self._matches = self.filter.matches
+        self.pipeline = self.filter.pipeline
+        self.dedup = self.pipeline.dedup
+        self.dedup.max_bytes = MAX_BYTES  # however many there are
+        self.filter.prepare()
+        inputs = self.filter.inputs
+        self._matches = inputs.matches if inputs is not None else None
         self._count = self.filter.processLineAndAdd
         self._observer = observer() if jail.getBanTimeExtra("increment") else None
         self._banned: dict[Any, tuple[Ban, Any]] = {}  # key -> ban, and fail2ban's name of it
@@ -183,24 +184,10 @@ class Judge:
         """
         return (
             self._matches is not None
-            or isinstance(self.distinct, EveryPacket)
+            or isinstance(self.dedup, EveryPacket)
             or self.filter.getMaxLines() > 1
             or not begins_with_address(self.filter)
         )
-
-    def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
-        """Whether whom the filter blames for a packet is its source; None: it blames nobody."""
-        try:
-            packet = self.filter.lines.formatters[byteorder].decode(record[2])
-        except PflogError:
-            return None
-        found = self.filter.blamed(packet, record, byteorder)
-        blamed = {self._address_key(address) for address in found}
-        source = packet.source
-        networks = {
-            _network(source, length) for size, length in self._networks if size == len(source)
-        }
-        return blamed <= {source, *networks} if blamed else None
 
     @property
     def problem(self) -> str:
@@ -249,7 +236,7 @@ class Judge:
         if time >= self._next_clean:
             self._clean(time)
         self._number = number
-        for parts, when, packet in self._take(record, byteorder):
+        for parts, when, packet in self.pipeline.take((record,), byteorder):
             self._packet = packet
             self._count(parts, when)
         return None

@@ -7,7 +7,6 @@ A result is plain data: it can be sent from one process to another, and printed.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import math
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -17,7 +16,7 @@ from typing import Callable, NamedTuple, Optional, Protocol, Union
 from ...errors import PflogError
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
-from ...sources.captures import Batch, Captures
+from ...sources.captures import Captures
 from .caches import share
 from .configuration import ConfigurationError, logged_errors
 from .jail import options_in_force, set_time
@@ -118,9 +117,6 @@ class Feed(Protocol):
 
     lead: Judge
 
-    def blames_source(self, record: Record, byteorder: str) -> Optional[bool]:
-        """As ``Judge.blames_source``."""
-
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
     ) -> Optional[Ban]:
@@ -161,16 +157,8 @@ class Run:
 
         report: called after each batch with the number of packets so far.
         """
-        batches = iter(captures)
-        first: list[Batch] = []
-        while sum(len(batch.records) for batch in first) < SAMPLED:
-            batch = next(batches, None)
-            if batch is None:
-                break
-            first.append(batch)
         with logged_errors() as self._logged:
-            self._sample(first)
-            for byteorder, records in itertools.chain(first, batches):
+            for byteorder, records in captures:
                 self._batch(byteorder, records)
                 report(self.packets)
 
@@ -210,17 +198,6 @@ class Run:
         for survey, banned in zip(self._statistics, prevented):
             if survey is not None:
                 survey.packet(time, frame, packet, banned)
-
-    def _sample(self, batches: Sequence[Batch]) -> None:
-        """Look whether the filters blame the source: or else nobody waits, nor is judged as one."""
-        some = [(record, order) for order, records in batches for record in records][:SAMPLED]
-        for feed in self._feeds:
-            shown = {feed.blames_source(*each) for each in some}
-            if True not in shown or False in shown:
-                self._feeds = self.judges
-                for judge in self.judges:
-                    judge.distinct.hold = 1
-                return
 
     @property
     def problems(self) -> list[str]:

@@ -12,8 +12,9 @@ from typing import Optional
 
 from ...options import Options
 from ...pflog.packet import Packet
+from ...policy.classifier import Classifier
 from ...policy.dedup import Dedup
-from ...policy.kinds import MODES, OTHER_DIRECTION
+from ...policy.kinds import OTHER_DIRECTION
 from .portmap import PortMap
 
 __all__ = ["MAX_COUNTED_EXACTLY", "SourceCounter", "Statistics", "Timeline"]
@@ -162,24 +163,21 @@ class Statistics:
     def __init__(self, options: Options) -> None:
         self.timeline = Timeline()
         self.portmap = PortMap()
-        self._distinct: Dedup[None] = Dedup(
-            options.distinct, options.mode, direction=options.direction, prefix6=options.prefix6
+        self._classifier = Classifier(
+            options.mode, options.direction, options.prefix4, options.prefix6
         )
-        self._highest = MODES[options.mode]
+        self._dedup: Dedup[None] = Dedup(options.distinct)
         self._packets = 0
 
     def packet(self, time: float, frame: bytes, packet: Packet, prevented: bool) -> None:
         """Take one packet; prevented: by a ban."""
         self._packets += 1
         self.timeline.add(time, prevented)
-        source, distinct = packet.source, self._distinct
-        whom = source[: distinct.prefix6_bytes] if packet.head.version == 6 else source
-        found = distinct.why(time, whom, packet, frame)
+        source, dedup = packet.source, self._dedup
+        found = self._classifier.kind(time, packet, frame)
         if not source or found is OTHER_DIRECTION:
             return
         seen = self.portmap.add(time, source, packet.dport, prevented)
-        if found.rank <= self._highest:
-            every = distinct.what == "none"
-            self.portmap.add_target(
-                seen, self._packets if every else distinct.target(packet, found)
-            )
+        if self._classifier.counts(found):
+            every = dedup.what == "none"
+            self.portmap.add_target(seen, self._packets if every else dedup.target(packet, found))

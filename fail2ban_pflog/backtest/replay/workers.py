@@ -52,7 +52,7 @@ def _judge(
         interrupted = True
     results = run.results(Trust(sweep.trust))
     outcomes = [
-        _outcome(each, judge.distinct.mode, result)
+        _outcome(each, judge.pipeline.classifier.mode, result)
         for each, judge, result in zip(sweep.settings, judges, results)
     ]
     told = profiles.all() if profiles else {}

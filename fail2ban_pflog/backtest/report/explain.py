@@ -19,7 +19,6 @@ from ...errors import PflogError
 from ...formatter import Formatter
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
-from ...policy.dedup import Verdict
 from ...policy.kinds import Kind, Rank
 from ...sources.captures import Captures
 from ...wire.timestamps import Stamps
@@ -90,7 +89,7 @@ class Explainer:
         self._stamps = Stamps()
         self._formatters = {order: Formatter(order) for order in "<>"}
         self.read = 0
-        self._verdict: Optional[Verdict] = None
+        self._is_new: Optional[bool] = None
         self._reason: Optional[Kind] = None
         self._found: Optional[list[Any]] = None
         self._line: Any = None
@@ -99,8 +98,8 @@ class Explainer:
         self._attempts = 0.0
         self._weight = 1.0  # what one packet of a source that was banned before counts as
         for other in others:
-            other.distinct.hold = 1
-        self._watch_distinct()
+            other.dedup.hold = 1
+        self._watch_policy()
         self._watch()
 
     def explain(
@@ -137,7 +136,7 @@ class Explainer:
         except PflogError as error:
             problem = error.reason
         set_time(time)
-        self._verdict = self._reason = self._found = self._ignoring = None
+        self._is_new = self._reason = self._found = self._ignoring = None
         self._ignored = []
         failed = self._judge.problem
         self._attempts, self._weight = 0.0, 1.0
@@ -166,21 +165,22 @@ class Explainer:
 
     # -- watching ----------------------------------------------------------------------
 
-    def _watch_distinct(self) -> None:
-        distinct = self._judge.distinct
-        distinct.hold = 1  # no verdict depends on it, and each packet is told when it comes
-        judge, why = distinct.judge, distinct.why
+    def _watch_policy(self) -> None:
+        classifier, dedup = self._judge.pipeline.classifier, self._judge.dedup
+        dedup.hold = 1  # no verdict depends on it, and each packet is told when it comes
+        refine, take = classifier.refine, dedup.take
 
-        def note_verdict(*arguments: Any) -> Verdict:
-            self._verdict = judge(*arguments)
-            return self._verdict
-
-        def note_reason(*arguments: Any) -> Kind:
-            self._reason = why(*arguments)
+        def note_kind(*arguments: Any) -> Kind:
+            self._reason = refine(*arguments)
             return self._reason
 
-        distinct.judge = note_verdict  # type: ignore[assignment,method-assign]
-        distinct.why = note_reason  # type: ignore[assignment,method-assign]
+        def note_passed(*arguments: Any) -> Any:
+            passed = take(*arguments)
+            self._is_new = bool(passed)
+            return passed
+
+        classifier.refine = note_kind  # type: ignore[assignment,method-assign]
+        dedup.take = note_passed  # type: ignore[assignment,method-assign]
 
     def _watch(self) -> None:
         """Put our own functions before those of the filter, to note what they return."""
@@ -235,18 +235,17 @@ class Explainer:
             return PREVENTED, [f"banned since {moment(prevented.time)}"], verdict
         if not is_pflog:
             return NO_LINE, [], "makes no line: it is no pflog frame"
-        if self._verdict is None:
+        counts = self._judge.pipeline.classifier.counts
+        if self._reason is None:
             return NO_LINE, ["bpf: the backend's option does not match"], "not read"
-        what = f"distinct={self._judge.distinct.what}"
-        steps = []
-        if self._reason is not None:
-            steps.append(f"{self._reason}: {self._reason.words}; {self._policy(self._reason)}")
-        if self._verdict is Verdict.LET_BE:
+        what = f"distinct={self._judge.dedup.what}"
+        steps = [f"{self._reason}: {self._reason.words}; {self._policy(self._reason)}"]
+        if not counts(self._reason):
             return LET_BE, steps, "let be: makes no line"
-        if self._verdict is Verdict.REPEAT:
+        if not self._is_new:
             steps.append(f"{what}: the source asked for this before")
             return REPEATED, steps, "a repeat: makes no line"
-        if self._judge.distinct.what != "none":
+        if self._judge.dedup.what != "none":
             steps.append(f"{what}: new")
         return self._count(steps)
 
@@ -265,8 +264,8 @@ class Explainer:
         return COUNTED, steps, verdict
 
     def _policy(self, reason: Kind) -> str:
-        mode = f"mode={self._judge.distinct.mode}"
-        if self._verdict is not Verdict.LET_BE:
+        mode = f"mode={self._judge.pipeline.classifier.mode}"
+        if self._judge.pipeline.classifier.counts(reason):
             return f"{mode} counts it"
         other = _COUNTED.get(reason.rank)
         return f"{mode} does not count it" + (f", mode={other} does" if other else ", no mode does")

@@ -16,7 +16,7 @@ from typing import Optional
 from ...errors import PflogError
 from ...pflog.fields import measures
 from ...pflog.packet import Decoder, Packet
-from ...policy.dedup import Dedup
+from ...policy.classifier import Classifier
 from ...policy.history import HORIZON
 from ...pool import Link, Work
 from ...sources.captures import Batch, Captures, is_stream
@@ -46,7 +46,7 @@ class Exporter:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._policy: Dedup[None] = Dedup()
+        self._classifier = Classifier()
         self._last: Optional[str] = None  # the capture that the policy has seen
         self._decoders = {order: Decoder(order).packet for order in "<>"}
 
@@ -96,11 +96,11 @@ class Exporter:
         """Let the policy see what came before."""
         if before is not None and before == self._last:
             return
-        self._policy = Dedup()
+        self._classifier = Classifier()
         for batch in Captures([before] if before else [], lambda _: None):
             for seconds, microseconds, frame, packet in self._packets(batch):
                 if begin - HORIZON <= seconds <= begin:
-                    self._policy.why(seconds + microseconds / 1e6, packet.source, packet, frame)
+                    self._classifier.kind(seconds + microseconds / 1e6, packet, frame)
 
     def _packets(self, batch: Batch) -> Iterator[tuple[int, int, bytes, Packet]]:
         decode = self._decoders[batch.byteorder]
@@ -112,14 +112,14 @@ class Exporter:
 
     def _take(self, batch: Batch, parts: Parts) -> int:
         """Add packets to their days' parts; returns how many could not be decoded."""
-        why = self._policy.why
+        classify = self._classifier.kind
         decoded = begin = end = 0
         rows: list[Row] = []
         for seconds, microseconds, frame, packet in self._packets(batch):
             decoded += 1
             if not begin <= seconds < end:
                 begin, end, rows = parts.day(seconds)
-            kind = why(seconds + microseconds / 1e6, packet.source, packet, frame)
+            kind = classify(seconds + microseconds / 1e6, packet, frame)
             rows.append((seconds, microseconds, frame, packet, measures(packet, frame), kind))
         parts.settle()
         return len(batch.records) - decoded

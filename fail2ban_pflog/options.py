@@ -20,8 +20,8 @@ from .policy.kinds import MODES
 __all__ = [
     "BUFFER_SIZE",
     "DEFAULT_INTERFACE",
-    "MAX_BUFFER",
     "MAX_HOLD",
+    "MAX_NUMBER",
     "NAME",
     "Options",
     "is_meant",
@@ -38,11 +38,11 @@ DEFAULT_INTERFACE = "pflog0"
 BUFFER_SIZE = 2 << 20
 """Bytes that the kernel keeps for a listener: several thousand packets."""
 
-MAX_BUFFER = 2**31 - 1
-"""Bytes; libpcap takes an int."""
+MAX_NUMBER = 2**31 - 1
+"""The largest ``buffer``, in bytes, and ``hold``: an int of C, and of fail2ban's maxretry."""
 
 MAX_HOLD = 1000
-"""Packets of one source that wait; a jail that counts so many is for other means."""
+"""Packets of one source that are held at most, however large ``hold`` is."""
 
 MAX_BRAKE = 100_000
 """Bans a minute; no firewall's table takes more for long."""
@@ -200,10 +200,13 @@ _CONVERT: dict[str, tuple[Callable[[str], Any], str]] = {
     "prefix6": (lambda text: whole(text, 8, 128, 8), "a multiple of 8, 8 to 128"),
     "silence": (seconds, "a time as 15m, or 0"),
     "buffer": (
-        lambda text: whole(text, 1, MAX_BUFFER),
-        f"a number of bytes, 1 to {MAX_BUFFER}",
+        lambda text: whole(text, 1, MAX_NUMBER),
+        f"a number of bytes, 1 to {MAX_NUMBER}",
     ),
-    "hold": (lambda text: whole(text, 1, MAX_HOLD), f"a number of packets, 1 to {MAX_HOLD}"),
+    "hold": (
+        lambda text: min(MAX_HOLD, whole(text, 1, MAX_NUMBER)),
+        f"a number of packets, 1 to {MAX_NUMBER}",
+    ),
     "brake": (lambda text: whole(text, 0, MAX_BRAKE), f"bans a minute, 0 to {MAX_BRAKE}; 0: all"),
 }
 

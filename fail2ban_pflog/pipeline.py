@@ -14,6 +14,7 @@ group and counts the rest; a test holds that the lines are those of packet by pa
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Callable, NamedTuple, Optional, Protocol
 
@@ -33,8 +34,10 @@ __all__ = ["EARLIEST", "Group", "Item", "Line", "Pipeline"]
 EARLIEST = 1e-6
 """The time given for 0, which to fail2ban is none."""
 
-Item = tuple[Record, str, float]
-"""A record, the byte order of the savefile that it is from, and the time at which it counts."""
+Item = bytes
+"""A packet that may be held: the time at which it counts, its record and byte order, packed."""
+
+_ITEM = struct.Struct("=dqIc")
 
 
 class Line(NamedTuple):
@@ -188,8 +191,8 @@ class Pipeline:
             self.ignored[kind] = self.ignored.get(kind, 0) + count
             return ()
         source, target = classifier.source(packet.source), dedup.target(packet, kind)
-        item = record, byteorder, time
-        return self._lines(dedup.take(time, source, target, item, len(frame), count), item, packet)
+        item = _ITEM.pack(time, seconds, microseconds, byteorder.encode()) + frame
+        return self._lines(dedup.take(time, source, target, item, len(item), count), item, packet)
 
     def _lines(self, items: Sequence[Item], newest: Item, packet: Packet) -> Sequence[Line]:
         lines = [self._line(item, packet if item is newest else None) for item in items]
@@ -197,8 +200,8 @@ class Pipeline:
         return lines
 
     def _line(self, item: Item, packet: Optional[Packet]) -> Line:
-        (seconds, microseconds, frame), byteorder, time = item
-        formatter = self.formatters[byteorder]
+        time, seconds, microseconds, order = _ITEM.unpack_from(item)
+        frame, formatter = item[_ITEM.size :], self.formatters[order.decode()]
         packet = packet or formatter.decode(frame)
         stamp = self.stamp(seconds, microseconds)
         return Line(("", stamp, " " + formatter.text(packet, frame)), time or EARLIEST, packet)

@@ -46,15 +46,15 @@ CLEAN_EVERY = 5.0
 LATEST_FLUSH = 3600.0
 """Seconds for which pflogd holds packets back at most (-d)."""
 
-MAX_BYTES = 48 << 20
+MAX_BYTES = 64 << 20
 """Estimated size of the sources of all jails of a server."""
 
-_SOURCE, _TARGET, _HELD = 470, 130, 330
-"""Bytes of a source, of each target after its first, and of a held packet without its frame, as
-measured with Python 3.11."""
+_SOURCE, _TARGET, _HELD = 500, 125, 95
+"""Bytes of a source, of each target where there are several, and of a held packet besides its
+item, as measured with Python 3.11."""
 
-_TIERS = 5
-"""Sources with 1, 2 and 3, 4 to 7, 8 to 15, and more targets."""
+_TIERS = (0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 9, 10, 10, 10, 11)
+"""Targets -> tier; the last one is of all sources with more."""
 
 
 class _Source(Generic[_Item]):
@@ -145,7 +145,9 @@ class Dedup(Generic[_Item]):
         self._source_of = source_of
         self.passed = self.repeats = self.muted = self.waiting = 0
         self.evicted = self.evicted_early = 0
-        self._sources: TieredLRU[_Source[_Item]] = TieredLRU(_TIERS, MAX_BYTES, self._forgotten)
+        self._sources: TieredLRU[_Source[_Item]] = TieredLRU(
+            _TIERS[-1] + 1, MAX_BYTES, self._forgotten
+        )
         self._banned: dict[bytes, float] = {}  # source -> until when it is muted, by the clock
 
     def __len__(self) -> int:
@@ -285,7 +287,7 @@ class Dedup(Generic[_Item]):
                 passed, known.held = (*known.held, item), None
         self.passed += bool(passed)
         targets, held = len(known.targets or ()), len(known.held or ())
-        tier = min(max(1, targets, held).bit_length(), _TIERS) - 1
+        tier = _TIERS[min(max(targets, held), len(_TIERS) - 1)]
         bytes_ = _SOURCE + _TARGET * targets + (_HELD + size) * held
         self._sources.resize(source, known, tier, bytes_)
         return passed

@@ -127,7 +127,7 @@ def test_holding_changes_no_verdict(tmp_path: Path) -> None:
         configuration = Configuration(CONFIG)
         settings = {"maxretry": "5", "bantime": "200"}
         one = run.Run([judge.Judge(configuration.load("pflog", settings))])
-        assert one.judges[0].dedup.hold == 5
+        assert one.judges[0].dedup.hold == 3
         if hold is not None:
             one.judges[0].dedup.hold = hold
         one.read(Captures([path], pytest.fail))

@@ -219,7 +219,7 @@ def options_in_force(jail: Any) -> list[tuple[str, str]]:
         words = [
             f"{name}={value}"
             for name, value, default in zip(backend._fields, backend, Options())
-            if value != default or name in ("distinct", "mode")
+            if name != "hold" and (value != default or name in ("distinct", "mode"))
         ]
         found.append(("backend", f"pflog[{', '.join(words)}]"))
     found.append(("ignoreip", " ".join(map(str, filter_.getIgnoreIP())) or "none"))

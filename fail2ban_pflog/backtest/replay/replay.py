@@ -152,6 +152,8 @@ class Judge:
         self.dedup = self.pipeline.dedup
         self.dedup.max_bytes = MAX_BYTES  # however many there are
         self.filter.prepare()
+        # No verdict depends on it, but the sources that came to half of maxretry are reported.
+        self.dedup.hold = min(self.dedup.hold, (int(self.filter.getMaxRetry()) + 1) // 2)
         inputs = self.filter.inputs
         self._matches = inputs.matches if inputs is not None else None
         self._count = self.filter.processLineAndAdd

@@ -198,7 +198,7 @@ def test_jail_of_backend_options(
     out = capsys.readouterr().out
     assert re.search(r"^  \* +none +normal +2 +1 +1 +0", out, re.MULTILINE)
     pasted = out.split("For jail.local:")[1]
-    assert "\nmode = normal\nbackend = pflog[distinct=none, mode=normal]\n" in pasted
+    assert "\nmode = normal\nbackend = pflog[distinct=none, mode=normal, hold=15]\n" in pasted
     config = tmp_path / "config"
     shutil.copytree(CONFIG, config)
     (config / "jail.local").write_text(pasted)

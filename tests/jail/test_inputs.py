@@ -15,12 +15,15 @@ import pytest
 from fail2ban_pflog.jail.inputs import Inputs
 from fail2ban_pflog.jail.positions import Positions
 from fail2ban_pflog.options import Options
+from fail2ban_pflog.pipeline import Item, Pipeline
+from fail2ban_pflog.policy.classifier import Classifier
+from fail2ban_pflog.policy.dedup import Dedup
 from fail2ban_pflog.sources import bpf, shared
 from tests.support.pcap import World
 from tests.support.pflogs import append, number_of, numbered, savefile_header
 
 NOW = 1_780_000_000
-ALIKE: Any = SimpleNamespace(merges=False, prefix6_bytes=16, directions=frozenset((1,)), mode="any")
+PIPELINE = Pipeline(Classifier("any"), Dedup[Item]("none"))
 
 
 class Database:
@@ -88,8 +91,8 @@ class Site:
 
     def poll(self, most: float = float("inf")) -> None:
         """Count packets; give back what is behind so many."""
-        for batch in self.inputs.batches(ALIKE):
-            for index, run in enumerate(batch.runs):
+        for batch in self.inputs.batches(PIPELINE):
+            for index, run in enumerate(batch.groups):
                 if most <= 0:
                     self.inputs.give_back(batch, index)
                     return

@@ -17,6 +17,7 @@ import pytest
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.commands.check.blocks import LoadedRules, blocks
 from fail2ban_pflog.commands.check.result import Mark, Result
+from fail2ban_pflog.commands.check.ruleset import parse
 from tests.support.pf import Host, Packet, Pf
 
 BANNED = ("198.51.100.7", "2001:db8::7")
@@ -233,6 +234,22 @@ ROWS = {
         "no rdr all\nrdr pass inet proto tcp from any to any port 80 -> 10.0.0.1\n"
         + around('anchor "f2b/*"'),
     ),
+    "binat that passes": Row(
+        WRONG,
+        "binat pass",
+        "binat pass on vtnet0 inet from 10.0.0.1 to any -> 192.0.2.7\n" + around('anchor "f2b/*"'),
+    ),
+    "binat that passes friends": Row(
+        NOTE,
+        "is it meant so?",
+        "binat pass on vtnet0 inet from 10.0.0.1 to 203.0.113.0/24 -> 192.0.2.7\n"
+        + around('anchor "f2b/*"'),
+    ),
+    "nat that passes": Row(
+        OK,
+        "blocks",
+        "nat pass on vtnet0 inet from 10.0.0.0/8 to any -> 192.0.2.7\n" + around('anchor "f2b/*"'),
+    ),
     # Usual rules, which are no fault.
     "carp": Row(NOTE, "all but", around('pass quick proto carp\nanchor "f2b/*"')),
     "pfsync": Row(NOTE, "all but", around('pass quick on vtnet1 proto pfsync\nanchor "f2b/*"')),
@@ -311,7 +328,7 @@ ROWS = {
 def test_what_is_said_of_a_pf_conf(row: str, dialect: str) -> None:
     """Each ruleset gets its mark, and none is ok that lets a packet in."""
     mark, word, conf, table = ROWS[row]
-    if dialect == "openbsd" and "rdr" in conf:
+    if dialect == "openbsd" and " -> " in conf:
         pytest.skip("OpenBSD has no section of rdr rules")
     pf = loaded(conf, dialect, "" if table else ANCHORED)
     said = say(pf, "" if table else "f2b/pflog")
@@ -376,8 +393,8 @@ class Random:
         """Return a pf.conf."""
         lines = ["table <other> { 198.51.100.0/25 }", self.some("", "", "", "set skip on vtnet1")]
         for _ in range(self.random.randint(0, 2) if self.some("", "x") else 0):
-            verb = self.some("rdr ", "rdr pass ", "no rdr ")
-            lines.append(f"{verb}{self.condition()}" + (" -> 10.0.0.1" if verb[0] == "r" else ""))
+            verb = self.some("rdr ", "rdr pass ", "no rdr ", "binat pass ")
+            lines.append(f"{verb}{self.condition()}" + ("" if verb[0] == "n" else " -> 10.0.0.1"))
         lines += [self.some("", "block all", "block log all"), *self.rules()]
         if self.some("", "x"):
             lines += ['anchor "f2b/*"', *self.rules()]
@@ -423,3 +440,44 @@ def test_command_of_the_action(
     options = ["--table", "f2b-pflog", "--anchor", "f2b/pflog", "--pfctl", f"env {host.program}"]
     assert main(["pf-blocks", *options]) == status
     assert word in "".join(capsys.readouterr())
+
+
+PRINTED = {
+    'anchor "f2b" in on em0 all {': "anchor",
+    "anchor all {": "anchor",
+    "block return-icmp(port-unr, port-unr) in log (all, to pflog2) quick on ! em0 all": "block",
+    "block return-rst(ttl 3) in inet proto tcp from any to (em0:0) port = ssh": "block",
+    "block drop in from no-route to any": "block",
+    'block drop in from urpf-failed to any label "x y" ridentifier 7': "block",
+    "match in all scrub (no-df random-id max-mss 1440)": "match",
+    "match out on egress inet from ! (lan:network) to any nat-to (egress:0) round-robin": "match",
+    "pass in on lo0 route-to { (pflog0 127.0.0.1), (pflog0 ::1) } round-robin inet all": "pass",
+    "pass in on lo0 reply-to (em0 10.0.0.1) source-hash 0x0123 inet6 from any to any": "pass",
+    "pass in quick proto udp from any port 1024:65535 to ! <t:3> port 1 >< 5 keep state": "pass",
+    'pass in proto tcp from 10.0.0.1 - 10.0.0.9 os "OpenBSD" to any port = 22 user = 0': "pass",
+    "pass in on egress inet proto tcp all flags S/SA set ( prio 3 ) rdr-to 10.0.0.1": "pass",
+    'pass in from route "dtag" to (self)/40 tagged LAN': "pass",
+    "pass out log (all, user) inet6 proto ipv6-icmp all icmp6-type neighbrsol keep state": "pass",
+    "pass in on rdomain 1 all": "pass",
+    'rdr-anchor "relayd/*" all': "rdr-anchor",
+    "rdr pass log (to pflog1) on ! em0 inet proto tcp from any to 1.2.3.4 port = www -> "
+    "{ 10.0.0.1, 10.0.0.2 } port 8080 round-robin": "rdr pass",
+    "no binat on em0 inet from any to 10.0.0.0/8": "no binat",
+    "@3 pass in all": "?",
+    "pass in frobnicate all": "?",
+    "action(13) in all": "?",
+    "pass in from": "?",
+}
+
+
+@pytest.mark.parametrize("line", PRINTED)
+def test_rules_as_pfctl_prints_them(line: str) -> None:
+    """Each form of print_rule() is read; what has another form is no rule that is known."""
+    assert [rule.verb for rule in parse(f"{line}\n")] == [PRINTED[line]]
+
+
+def test_reading_any_text_ends_soon() -> None:
+    """A long line, or blocks without an end, cost no more than their length."""
+    assert len(parse("pass in " + "from " * 20_000)) == 1
+    assert len(parse("anchor all {\n" * 500)) == 1
+    assert len(parse("}\n}\npass all\n")) == 3

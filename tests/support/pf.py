@@ -261,13 +261,16 @@ class Pf:
 
     def _matches(self, rule: Rule, path: str, packet: Packet) -> bool:
         family = "inet6" if ":" in packet.source else "inet"
+        source, target = rule.source, rule.target
+        if rule.verb.endswith(("binat", "binat pass")):  # which translates both ways
+            source, target = rule.target, "any"
         return (
             rule.direction != "out"
             and rule.family in ("", family)
             and rule.proto in ("", packet.proto)
             and self._on(rule.interface, packet.interface)
-            and self._host(rule.source, path, packet.source)
-            and self._host(rule.target, path, packet.target)
+            and self._host(source, path, packet.source)
+            and self._host(target, path, packet.target)
             and _in_ports(rule.source_port, packet.from_port)
             and _in_ports(rule.port, packet.port)
             and not re.search("tagged|probability|user|icmp6?-type", rule.words)

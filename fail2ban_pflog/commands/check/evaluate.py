@@ -174,7 +174,7 @@ class _Walk:
         """Give (path, rules) of each anchor that a rule calls."""
         name = rule.anchor
         if rule.inner is not None:
-            yield (None if name is None else path and _join(path, name)), rule.inner
+            yield (None if None in (name, path) else _join(path or "", name or "")), rule.inner
             return
         if name is None or (path is None and not name.startswith("/")) or self._depth >= DEPTH:
             self._unread(rule)

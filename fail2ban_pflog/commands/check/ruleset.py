@@ -116,8 +116,12 @@ class Rule:
 
     @property
     def source(self) -> str:
-        """Its source, as pfctl prints it, without the number of a table's addresses."""
-        return re.sub(r":[\d*]+>", ">", self.parts.get("source") or "any")
+        """Its source, as pfctl prints it, without the number of a table's addresses.
+
+        ``binat`` translates both ways: a packet that comes in has its source where ``to`` is.
+        """
+        name = "target" if "binat" in self.verb else "source"
+        return re.sub(r":[\d*]+>", ">", self.parts.get(name) or "any")
 
     @cached_property
     def restrictions(self) -> str:
@@ -173,8 +177,9 @@ class Rule:
         ):
             return Match.NEVER
         match = min(self._on(packet.interfaces), self._from(packet, path))
-        targets = [self.parts.get(name) for name in ("protocol", "ports", "port", "os")]
-        if any(targets) or self.parts.get("target") not in (None, "any") or self.restrictions:
+        named = [self.parts.get(name) for name in ("protocol", "ports", "port", "os")]
+        hosts = [self.parts.get(name) or "any" for name in ("source", "target")]
+        if any(named) or hosts != [self.source, "any"] or self.restrictions:
             return min(match, Match.MAYBE)
         return match
 

@@ -33,6 +33,9 @@ __all__ = ["add_command"]
 CHUNK = 1 << 16
 """How many bytes are read at once: larger is no faster."""
 
+MANY = 10**18
+"""More packets than any file has."""
+
 Test = Callable[[int, bytes, Packet], bool]
 """Whether a packet is to be printed: its second, its frame, the packet."""
 
@@ -48,33 +51,26 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("--json", action="store_true", help="one JSON object per packet")
     parser.add_argument("--bpf", metavar="EXPR", help="only packets that match, see pcap-filter(7)")
-    parser.add_argument(
-        "--source", metavar="ADDRESS", help="only packets from this address or network"
-    )
+    parser.add_argument("--source", metavar="ADDRESS", help="only from this address or network")
     parser.add_argument("--port", metavar="PORT", help="only packets to this port")
     parser.add_argument(
-        "--since", metavar="TIME", help="only packets since 2026-11-22, '2026-11-22 01:48', or 7d"
+        "--since", metavar="TIME", help="only since 2026-11-22, '2026-11-22 01:48', or 7d"
     )
     parser.add_argument("--until", metavar="TIME", help="only packets before that time")
     parser.add_argument("-c", "--count", metavar="N", help="stop after that many packets")
     parser.add_argument(
-        "files",
-        metavar="FILE",
-        nargs="+",
+        "files", metavar="FILE", nargs="+",
         help="a savefile, pcap or pcapng, also compressed (.gz .bz2 .xz .zst), or - for standard "
         "input, which is followed while it grows",
-    )
+    )  # fmt: skip
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
     """Print all files; returns 0, or 1 when one could not be read."""
     try:
-        printer = _Printer(
-            arguments.json,
-            list(_tests(arguments, time.time())),
-            whole(arguments.count, 1, 10**18) if arguments.count else 10**18,
-        )
+        count = whole(arguments.count, 1, MANY) if arguments.count else MANY
+        printer = _Printer(arguments.json, list(_tests(arguments, time.time())), count)
     except (PflogError, ValueError) as error:
         raise UsageError(str(error)) from None
     status = Exit.OK
@@ -89,11 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _tests(arguments: argparse.Namespace, now: float) -> Iterable[Test]:
-    """Make a test of each option that selects packets.
-
-    Raises:
-        ValueError: An option's value makes no sense.
-    """
+    """Make a test of each option that selects packets.  Raises ValueError for a wrong value."""
     if arguments.since:
         since = moment(arguments.since, now)
         yield lambda second, _frame, _packet: second >= since

@@ -29,36 +29,29 @@ Row = tuple[int, int, bytes, Packet, Measures, Kind]
 
 _WORDS = pa.dictionary(pa.int32(), pa.string())
 
+_HEADER: dict[str, tuple[pa.DataType, Callable[[Header], Any]]] = {
+    "action": (_WORDS, lambda head: head.action_name),
+    "direction": (_WORDS, lambda head: head.direction_name),
+    "reason": (_WORDS, lambda head: head.reason_name),
+    "interface": (_WORDS, lambda head: head.interface),
+    "rule": (pa.int64(), lambda head: head.rule),
+    "subrule": (pa.int64(), lambda head: head.subrule),
+    "ruleset": (_WORDS, lambda head: head.ruleset or None),
+    "ridentifier": (pa.int64(), lambda head: head.ridentifier or None),
+    "uid": (pa.int64(), lambda head: head.uid),
+}
+"""Columns of pf's header, and how each is found in it."""
+
 SCHEMA = pa.schema(
-    {
-        "time": pa.timestamp("us", "UTC"),
-        "action": _WORDS,
-        "direction": _WORDS,
-        "reason": _WORDS,
-        "interface": _WORDS,
-        "rule": pa.int64(),
-        "subrule": pa.int64(),
-        "ruleset": _WORDS,
-        "ridentifier": pa.int64(),
-        "uid": pa.int64(),
-        "ip_version": pa.int16(),
-        "source": _WORDS,
-        "destination": _WORDS,
-        "protocol": _WORDS,
-        "source_port": pa.int32(),
-        "destination_port": pa.int32(),
-        "tcp_flags": pa.list_(pa.string()),
-        "icmp_type": pa.int16(),
-        "icmp_code": pa.int16(),
-        "ttl": pa.int16(),
-        "fragment_offset": pa.int32(),
-        "length": pa.int32(),
-        "payload_length": pa.int32(),
-        "captured_length": pa.int32(),
-        "why": _WORDS,
-        "mode": _WORDS,
-        "source_network": _WORDS,
-    }
+    {"time": pa.timestamp("us", "UTC")}
+    | {name: kind for name, (kind, _) in _HEADER.items()}
+    | {"ip_version": pa.int16()}
+    | dict.fromkeys(("source", "destination", "protocol"), _WORDS)
+    | dict.fromkeys(("source_port", "destination_port"), pa.int32())
+    | {"tcp_flags": pa.list_(pa.string())}
+    | dict.fromkeys(("icmp_type", "icmp_code", "ttl"), pa.int16())
+    | dict.fromkeys(("fragment_offset", "length", "payload_length", "captured_length"), pa.int32())
+    | dict.fromkeys(("why", "mode", "source_network"), _WORDS)
 )
 """Names and types, in order; ``host`` and ``day`` are in the file's path."""
 
@@ -87,9 +80,6 @@ def table(rows: Sequence[Row]) -> pa.Table:
     distinct = {head: number for number, head in enumerate(dict.fromkeys(heads))}
     which = pa.array([distinct[head] for head in heads], pa.int32())
 
-    def header(name: str, find: Callable[[Header], Any]) -> pa.Array:
-        return _dictionary([find(head.header) for head in distinct], name).take(which)
-
     protocol = pa.array(protocols, pa.int16())
     known = pc.not_equal(protocol, NONE)  # or else it is no IP packet that makes sense
     source = _where(known, pa.array(sources, pa.binary())).dictionary_encode()
@@ -102,15 +92,10 @@ def table(rows: Sequence[Row]) -> pa.Table:
             pc.multiply(pa.array(seconds, pa.int64()), 1_000_000),
             pa.array(microseconds, pa.int64()),
         ).cast(SCHEMA.field("time").type),
-        "action": header("action", lambda head: head.action_name),
-        "direction": header("direction", lambda head: head.direction_name),
-        "reason": header("reason", lambda head: head.reason_name),
-        "interface": header("interface", lambda head: head.interface),
-        "rule": header("rule", lambda head: head.rule),
-        "subrule": header("subrule", lambda head: head.subrule),
-        "ruleset": header("ruleset", lambda head: head.ruleset or None),
-        "ridentifier": header("ridentifier", lambda head: head.ridentifier or None),
-        "uid": header("uid", lambda head: head.uid),
+        **{
+            name: _dictionary([find(head.header) for head in distinct], name).take(which)
+            for name, (_, find) in _HEADER.items()
+        },
         "ip_version": _where(
             known, pa.array([head.version for head in distinct], pa.int16()).take(which)
         ),

@@ -47,17 +47,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--to", metavar="DIR", type=Path, required=True, help="the directory; made where missing"
     )
     parser.add_argument(
-        "--host",
-        metavar="NAME",
-        default=socket.gethostname(),
+        "--host", metavar="NAME", default=socket.gethostname(),
         help="the firewall that the captures are from; by default this host (%(default)s)",
-    )
+    )  # fmt: skip
     parser.add_argument(
-        "captures",
-        metavar="CAPTURE",
-        nargs="+",
+        "captures", metavar="CAPTURE", nargs="+",
         help="a savefile, pcap or pcapng, also compressed (.gz .bz2 .xz .zst); - is standard input",
-    )
+    )  # fmt: skip
     parser.set_defaults(run=_run)
 
 

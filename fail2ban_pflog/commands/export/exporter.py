@@ -51,14 +51,11 @@ class Exporter:
         self._decoders = {order: Decoder(order).packet for order in "<>"}
 
     def export(self, name: str, before: Optional[str] = None) -> Capture:
-        """Write the parts of a capture, under their temporary names.
+        """Write the parts of a capture, under their temporary names.  May raise OSError.
 
         Args:
             name: The capture.
             before: The capture before it.
-
-        Raises:
-            OSError: Nothing can be written.
         """
         seen = None if is_stream(name) else stamp(name)
         messages: list[str] = []
@@ -85,7 +82,7 @@ class Exporter:
         self._last = name
         if undecodable:
             messages.append(f"{name}: {undecodable:,} frames could not be decoded")
-        if seen is not None and stamp(name) != seen:  # it grew, or was rotated: done anew next time
+        if seen and stamp(name) != seen:  # it grew, or was rotated: done anew next time
             seen = None
         return Capture(
             name, identity(first), seen, packets, first[0],

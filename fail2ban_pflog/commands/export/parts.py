@@ -41,11 +41,7 @@ DICTIONARIES = [field.name for field in SCHEMA if pa.types.is_dictionary(field.t
 
 
 class Parts:
-    """Takes packets and writes parts.
-
-    Args:
-        root: The host's directory.
-        identity: The capture's.
+    """Takes a capture's packets and writes its parts below the host's directory; may raise OSError.
 
     Attributes:
         done: The parts that are whole, each flushed to the disk.
@@ -62,7 +58,6 @@ class Parts:
         """Return the day of a time: its begin, its end, and the list that its packets go to.
 
         Raises:
-            OSError: Nothing can be written.
             PflogError: There are too many parts.
         """
         number = seconds // DAY
@@ -80,13 +75,13 @@ class Parts:
         return number * DAY, (number + 1) * DAY, self._open[number].rows
 
     def settle(self) -> None:
-        """Make columns where packets are enough; called now and then.  Raises OSError."""
+        """Make columns where packets are enough; called now and then."""
         for day in self._open.values():
             if len(day.rows) >= PIECE:
                 day.flush(ROW_GROUP)
 
     def close(self, left: int = 0) -> None:
-        """Make parts whole until so many are open.  Raises OSError."""
+        """Make parts whole until so many are open."""
         while len(self._open) > left:
             day = self._open.popitem(last=False)[1]
             day.close()
@@ -105,14 +100,11 @@ class _Day:
         self.rows: list[Row] = []
         self._tables: list[pa.Table] = []
         self._file = self.part.written.open("wb")
+        # No schema of Arrow's own: plain strings, whatever reads them.
         self._writer = parquet.ParquetWriter(
-            self._file,
-            SCHEMA,
-            compression="zstd",
-            use_dictionary=DICTIONARIES,
-            column_encoding={"time": "DELTA_BINARY_PACKED"},
-            store_schema=False,  # plain strings, whatever reads them
-        )
+            self._file, SCHEMA, compression="zstd", use_dictionary=DICTIONARIES,
+            column_encoding={"time": "DELTA_BINARY_PACKED"}, store_schema=False,
+        )  # fmt: skip
 
     def flush(self, enough: int) -> None:
         """Make columns of the rows; write these when they are enough."""

@@ -15,12 +15,11 @@ down before what it is going to do: whatever is interrupted is done anew the nex
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -103,7 +102,7 @@ def stamp(name: str) -> Optional[str]:
 
 
 class Store:
-    """The directory, for one host."""
+    """The directory, for one host; what it writes may raise OSError."""
 
     def __init__(self, directory: Path, host: str) -> None:
         self.root = directory / f"host={host}"
@@ -127,7 +126,9 @@ class Store:
                 reason = "another export is writing there"
                 raise OSError(error.errno, reason, str(self.root)) from None
             self._clean()
-            self._load()
+            for path in self._book.glob("*.json"):
+                with suppress(ValueError, TypeError):  # as if it were not there
+                    self._note(path.stem, Entry(**json.loads(path.read_text())))
             try:
                 yield
             finally:
@@ -138,11 +139,6 @@ class Store:
         for left in (*self.root.glob("day=*/.*.tmp"), *self._book.glob(".*.tmp")):
             left.unlink(missing_ok=True)
 
-    def _load(self) -> None:
-        for path in self._book.glob("*.json"):
-            with contextlib.suppress(ValueError, TypeError):  # as if it were not there
-                self._note(path.stem, Entry(**json.loads(path.read_text())))
-
     def _note(self, identity: str, entry: Entry) -> None:
         self._entries[identity] = entry
         self._stamped.update(dict.fromkeys(entry.stamps, identity))
@@ -150,9 +146,7 @@ class Store:
     def done(self, stamp: Optional[str]) -> Optional[Entry]:
         """Return what is there of the file with this stamp, where all of it is."""
         entry = self._entries.get(self._stamped.get(stamp or "", ""))
-        if entry is None or not self._is_there(entry):
-            return None
-        return entry
+        return entry if entry is not None and self._is_there(entry) else None
 
     def _is_there(self, entry: Entry) -> bool:
         return all((self.root / part).exists() for part in entry.parts)
@@ -162,15 +156,11 @@ class Store:
 
         Returns:
             Why they were not taken, if they were not.
-
-        Raises:
-            OSError: Something cannot be written.
         """
-        old = self._entries.get(capture.identity)
+        old = self._entries.get(capture.identity, Entry("", 0, 0, [], []))
         stamps = [capture.stamp] if capture.stamp and not capture.damaged else []
-        if old is not None:
-            stamps = [*stamps, *(each for each in old.stamps if each not in stamps)][:MAX_STAMPS]
-        if old is not None and old.packets > capture.packets and self._is_there(old):
+        stamps = list(dict.fromkeys([*stamps, *old.stamps]))[:MAX_STAMPS]
+        if old.packets > capture.packets and self._is_there(old):
             for part in capture.parts:
                 part.written.unlink()
             self._write(capture.identity, old._replace(stamps=stamps))
@@ -178,14 +168,13 @@ class Store:
                 f"{capture.name}: begins as {old.name} did and has fewer packets,"
                 f" {capture.packets:,} instead of {old.packets:,}: those stay"
             )
-        before = old.parts if old is not None else []
         parts = [str(part.final.relative_to(self.root)) for part in capture.parts]
         entry = Entry(capture.name, capture.packets, capture.first, parts, stamps)
-        intended = list(dict.fromkeys([*before, *parts]))
-        self._write(capture.identity, entry._replace(packets=0, parts=intended, stamps=[]))
+        both = list(dict.fromkeys([*old.parts, *parts]))
+        self._write(capture.identity, entry._replace(packets=0, parts=both, stamps=[]))
         for part in capture.parts:
             part.written.replace(part.final)
-        for stale in set(before) - set(parts):
+        for stale in set(old.parts) - set(parts):
             (self.root / stale).unlink(missing_ok=True)
         for directory in {self.root, *(part.final.parent for part in capture.parts)}:
             _flush(directory)

@@ -66,7 +66,7 @@ class Fail2ban(NamedTuple):
 def find_fail2ban(
     system: System, root: Path, run: Run, config: str = "", python: str = ""
 ) -> Fail2ban:
-    """Find the host's fail2ban.
+    """Find the host's fail2ban.  Raises HostError with what was looked for.
 
     Args:
         system: Where its configuration may be.
@@ -74,9 +74,6 @@ def find_fail2ban(
         run: Runs a program.
         config: The configuration directory, if the administrator names it.
         python: The interpreter, if the administrator names it.
-
-    Raises:
-        HostError: With what was looked for.
     """
     config = _configuration(system, root, config)
     server = _server(root)

@@ -30,11 +30,8 @@ class Share(NamedTuple):
     Attributes:
         config: fail2ban's files.
         files: What the writer needs.
-        manuals: What was found of them.
-        programs: What was found of them.
         completions: Name below a share/ directory -> file.
-        packages: What the loader's ``path=`` takes: the virtual environment, or the directory
-            of the package.
+        packages: What the loader's ``path=`` takes: the virtual environment, or a directory.
     """
 
     config: Path
@@ -51,14 +48,7 @@ class Share(NamedTuple):
 
 
 def find_share(package: Path = _PACKAGE) -> Share:
-    """Find what belongs to a package.
-
-    Args:
-        package: Its directory.
-
-    Raises:
-        HostError: It came without its files.
-    """
+    """Find what belongs to a package, by its directory.  Raises HostError where nothing is."""
     for above in package.parents:
         shared = above / "share" / "fail2ban-pflog"
         is_clone = not shared.is_dir()
@@ -76,6 +66,7 @@ def find_share(package: Path = _PACKAGE) -> Share:
         for directory in (above / "bin", Path(sys.prefix) / "bin")
         if (directory / name).is_file()
     ]
+    shells = "completions" if is_clone else "share"
     return Share(
         config=base / "config",
         files=base / "files",
@@ -84,10 +75,8 @@ def find_share(package: Path = _PACKAGE) -> Share:
         completions={
             f"{place}/{each.name}": each
             for shell, place in _COMPLETIONS.items()
-            for each in sorted(
-                (above / ("completions" if is_clone else "share") / (shell if is_clone else place))
-                .glob("*fail2ban-pflog*")
-            )
+            for each in sorted((above / shells).glob(f"{shell if is_clone else place}/*"))
+            if "fail2ban-pflog" in each.name
         },
         packages=Path(sys.prefix) if sys.prefix != sys.base_prefix else package.parent,
     )  # fmt: skip

@@ -200,14 +200,9 @@ _KERNELS = {"FreeBSD": "freebsd", "DragonFly": "freebsd", "OpenBSD": "openbsd",
 
 
 def find_system(name: str = "", kernel: str = "") -> System:
-    """Return the system of a name of SYSTEMS, or this host's.
+    """Return the system of a name of SYSTEMS, or of a kernel (``uname -s``): this host's.
 
-    Args:
-        name: Empty for this host's.
-        kernel: What ``uname -s`` prints; this host's by default.
-
-    Raises:
-        HostError: It is none of them.
+    Raises HostError where it is none of them.
     """
     kernel = kernel or platform.system()
     name = name or _KERNELS.get(kernel, "")
@@ -224,11 +219,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--confdir", metavar="DIR", default="", help="fail2ban's configuration directory"
     )
     host.add_argument(
-        "--python",
-        metavar="PROGRAM",
-        default="",
+        "--python", metavar="PROGRAM", default="",
         help="fail2ban's Python (default: as the first line of fail2ban-server says)",
-    )
+    )  # fmt: skip
     host.add_argument(
         "--system", choices=SYSTEMS, default="", help="where things are (default: this system)"
     )

@@ -21,11 +21,9 @@ _LINK = "-> "
 
 
 class Wanted(NamedTuple):
-    """A file or a symbolic link that is to be there.
+    """A file (content) or a symbolic link (target) that is to be there.
 
     Attributes:
-        content: A file's.
-        target: A link's; empty for a file.
         mode: Of a new file; one that is there keeps its own.
         is_default: Written only where nothing is, and the administrator's from then on.
     """
@@ -64,7 +62,7 @@ def apply(root: Path, path: str, wanted: Optional[Wanted]) -> None:
     """Put what is wanted into its place; None removes what is there.
 
     Raises:
-        OSError: With the file's name; nothing was changed.
+        OSError: With the file's name, which was not changed.
     """
     place = below(root, path)
     new = temporary(place)

@@ -41,10 +41,9 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--remove", action="store_true", help="take back what was made, but not what you changed"
     )
     parser.add_argument(
-        "--writer",
-        action="store_true",
+        "--writer", action="store_true",
         help="also what fail2ban-pflogd(8) needs: rc script or unit, rotation of its log",
-    )
+    )  # fmt: skip
     add_options(parser)
     parser.set_defaults(run=_run)
 
@@ -61,11 +60,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _set_up(arguments: argparse.Namespace) -> None:
-    """Set up or remove.
-
-    Raises:
-        HostError: Something is missing, or a file cannot be changed.
-    """
+    """Set up or remove.  Raises HostError and OSError."""
     root: Path = arguments.root.absolute()
     system = find_system(arguments.system)
     fail2ban = _find(system, root, arguments)
@@ -133,8 +128,7 @@ def _find(system: System, root: Path, arguments: argparse.Namespace) -> Fail2ban
 def _path(fail2ban: Fail2ban, share: Share) -> str:
     """Return where the loader has to look so that fail2ban's Python finds the package.
 
-    Raises:
-        HostError: It finds it nowhere: a loader that fails would be no use.
+    Raises HostError where it finds it nowhere: a loader that fails would be no use.
     """
     for path in ("", str(share.packages)):
         answer = fail2ban.ask("package", share.loader, path)

@@ -19,9 +19,7 @@ class Manifest(NamedTuple):
     """What was made.
 
     Attributes:
-        marks: Path -> what the file or link there is recognised by; more than one mark only while
-            a setup goes on: it is then one of them.
-        directories: Those that were made.
+        marks: Path -> what the file or link there is recognised by; while a setup goes on, two.
         writer: Whether the text log's writer was asked for.
     """
 
@@ -31,11 +29,7 @@ class Manifest(NamedTuple):
 
     @classmethod
     def load(cls, path: Path) -> Manifest:
-        """Read the manifest; an empty one where there is none.
-
-        Raises:
-            HostError: It is damaged.
-        """
+        """Read the manifest; an empty one where there is none.  Raises HostError for damage."""
         try:
             found = json.loads(path.read_text())
             links = {name: [f"-> {target}"] for name, target in found["links"].items()}

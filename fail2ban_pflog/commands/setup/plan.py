@@ -51,11 +51,8 @@ class Plan:
     def set_up(self, wanted: Sequence[Wanted], path: str, *, writer: bool) -> None:
         """Put what is wanted onto the host, and remove what was ours and is wanted no more.
 
-        Args:
-            wanted: Files and links, in their order.
-            path: The manifest's.  It is written first as well, with what is there and what is to
-                come: it is true whatever ends us meanwhile.
-            writer: Whether the text log's writer is wanted.
+        The manifest, at ``path``, is also written first, with what is there and what is to come:
+        it is true whatever ends us meanwhile.
         """
         before = self._before
         for each in wanted:

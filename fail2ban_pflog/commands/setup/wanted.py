@@ -41,9 +41,6 @@ def wanted(
         config: fail2ban's configuration directory.
         path: Where the loader finds the package; empty where fail2ban's Python finds it by itself.
         writer: Whether the text log's writer is asked for.
-
-    Raises:
-        HostError: fail2ban's configuration cannot name the path.
     """
     files = [
         Wanted(f"{config}/{file.relative_to(share.config)}", file.read_bytes())
@@ -74,6 +71,7 @@ def _section(page: Path) -> str:
 
 
 def _local_text(path: str) -> bytes:
+    """Name the package's place to the loader.  Raises HostError where that cannot be done."""
     if re.search(r'["%\[\]*?\n\r]', path):
         raise HostError(
             f"{path}: fail2ban's configuration cannot name it; make the virtual environment in a "

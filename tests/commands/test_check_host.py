@@ -502,7 +502,7 @@ def test_clock(host: Host) -> None:
     command, old = ("ntpq -c rv", "leap_none"), ("ntpctl -s status", "clock synced")
     name, words = command if host.system == "freebsd" else old
     host.change(name, words, "leap_alarm" if host.system == "freebsd" else "clock unsynced")
-    host.says(Mark.NOTE, "clock", "is not kept right")
+    host.says(Mark.NOTE, "clock", "is not synchronised")
     host.follow(savefile_header(snaplen=160) + record(NOW + 7200, syn("198.51.100.7", 1)))
     host.says(Mark.WRONG, "clock", "2h ahead")
     host.follow(packets())

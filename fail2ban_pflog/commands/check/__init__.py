@@ -8,9 +8,12 @@
     fail2ban     its Python, the package there, the loader, the jails' options
     server       the running server and its jails
     captures     pflog0, pflogd and its file
+    ruleset      the rules that pfctl prints
+    evaluate     pf's evaluation of a packet from a banned source
+    blocks       whether pf blocks the sources in a table; the command ``pf-blocks``
     pf           pf's rules, anchors and tables
-    network      who must not be banned, and the clock
+    network      which addresses must not be banned, and the clock
 
 Each check yields results.  What cannot be looked at here gets a mark of its own: nothing
-is called well that was not seen to be well.
+is reported as ok that was not seen to be ok.
 """

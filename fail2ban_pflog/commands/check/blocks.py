@@ -188,7 +188,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser = commands.add_parser(
         "pf-blocks",
         description="Say whether pf, as it is loaded, blocks the sources in a table. The exit "
-        "status is 0 where it does, 1 where it does not, 3 where that cannot be told.",
+        "status is 0 where it does, 1 where it does not, 3 where that is not known.",
     )
     parser.add_argument("--table", required=True, help="the table that holds banned sources")
     parser.add_argument("--anchor", default="", help="the anchor that it is in, as f2b/pflog")

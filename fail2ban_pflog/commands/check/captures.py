@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where packets come from: the interface, pflogd and the file that it writes."""
+"""The sources of packets: the interface, pflogd and the file that it writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FLUSH = 60
 """Seconds for which pflogd holds packets back by default."""
 
 SILENCE = 86_400.0
-"""Seconds without a packet that are rare on the Internet, where nobody said what is."""
+"""Seconds without a packet that are rare on the Internet; for jails without `silence`."""
 
 
 def captures(subject: Subject) -> Iterator[Result]:
@@ -140,15 +140,15 @@ def _pflogd(subject: Subject, paths: list[str]) -> Iterator[Result]:
 
 
 def _flags(subject: Subject) -> Answer:
-    """pflogd's options, as the system starts it."""
+    """Return pflogd's options, as the system starts it."""
     command = subject.system.pflogd.flags
     if not command:
-        return Answer(None, "", f"no command of {subject.system.name} tells them")
+        return Answer(None, "", f"no command of {subject.system.name} shows them")
     return subject.ask(*command)
 
 
 def _set_flag(subject: Subject, name: str, value: str) -> str:
-    """How to start pflogd with an option, keeping the others."""
+    """Return how to start pflogd with an option and all that it has."""
     answer = _flags(subject)
     given = "" if answer.problem else re.sub(rf"{name} *\S+", "", answer.out)
     flags = " ".join([*given.split(), name, value])
@@ -167,7 +167,7 @@ def _flush(subject: Subject) -> Result:
         advice = _set_flag(subject, "-d", "5")
         return note(
             "pflogd",
-            f"{found}: bans of {', '.join(late)} come so late",
+            f"{found}: bans of {', '.join(late)} come that late",
             f"{advice}; or let the jail listen: interface=pflog0",
         )
     return ok("pflogd", found)

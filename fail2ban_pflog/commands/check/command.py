@@ -48,7 +48,7 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    """Check all; returns the exit status."""
+    """Check all, and return the exit status."""
     from ..host.installation import find_fail2ban  # late: other commands do without
     from ..host.tools import run
     from .examine import examine
@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace) -> int:
         take(wrong("fail2ban", str(error)))
     else:
         subject.fail2ban = fail2ban
-        subject.told = fail2ban.ask("jails", fail2ban.directory)
+        subject.configuration = fail2ban.ask("jails", fail2ban.directory)
     for result in examine(subject):
         take(result)
     status = exit_status(results)
@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def listen(interface: str) -> Optional[str]:
-    """Listen for an instant; returns what is wrong, None where pcapy is not in this Python."""
+    """Listen for a moment; return what is wrong, None where this Python has no pcapy."""
     from ...sources import bpf
     from ...sources.live import LiveSource
 

@@ -31,25 +31,25 @@ def configuration(subject: Subject) -> Iterator[Result]:
     fail2ban = subject.fail2ban
     if fail2ban is None:
         return
-    told = subject.told
-    yield from _version(fail2ban, told)
-    if "problem" in told:
-        yield wrong("config", told["problem"], "fail2ban-client -t tells where")
-    for error in told.get("errors", ()):
+    found = subject.configuration
+    yield from _version(fail2ban, found)
+    if "problem" in found:
+        yield wrong("config", found["problem"], "fail2ban-client -t shows where")
+    for error in found.get("errors", ()):
         yield wrong("config", error, "that jail does not run: correct it")
     if not (fail2ban.directory / _LOADER_FILE).is_file():
         yield wrong("package", f"{fail2ban.config} has no {_LOADER_FILE}", _SETUP)
     else:
         yield from _package(subject, fail2ban)
-    if "problem" not in told:
+    if "problem" not in found:
         yield from _loader(subject)
         yield from _overridden(fail2ban)
         yield from _options(subject)
         yield from _refused(subject, fail2ban)
 
 
-def _version(fail2ban: Fail2ban, told: dict[str, Any]) -> Iterator[Result]:
-    version = str(told.get("fail2ban", ""))
+def _version(fail2ban: Fail2ban, found: dict[str, Any]) -> Iterator[Result]:
+    version = str(found.get("fail2ban", ""))
     if not version:
         yield wrong(
             "fail2ban",
@@ -57,7 +57,7 @@ def _version(fail2ban: Fail2ban, told: dict[str, Any]) -> Iterator[Result]:
             "install fail2ban anew for a Python that is there",
         )
         return
-    where = f"{version}, {fail2ban.config}, Python {told['python']} ({fail2ban.python[0]})"
+    where = f"{version}, {fail2ban.config}, Python {found['python']} ({fail2ban.python[0]})"
     numbers = tuple(map(int, re.findall(r"\d+", version)[:2]))
     if numbers < OLDEST:
         yield wrong("fail2ban", where, "0.11.2 and newer are supported")
@@ -68,30 +68,30 @@ def _version(fail2ban: Fail2ban, told: dict[str, Any]) -> Iterator[Result]:
 def _package(subject: Subject, fail2ban: Fail2ban) -> Iterator[Result]:
     """Let that Python load it, by the loader itself."""
     path = ""
-    for jail in subject.told.get("jails", ()):
+    for jail in subject.configuration.get("jails", ()):
         if jail["name"] == LOADER:
             path = "".join(options.get("path", "") for options in jail["actions"].values())
-    told = fail2ban.ask("package", fail2ban.directory / _LOADER_FILE, path)
-    if problem := told.get("problem"):
+    loaded = fail2ban.ask("package", fail2ban.directory / _LOADER_FILE, path)
+    if problem := loaded.get("problem"):
         yield wrong("package", problem, f"install it, then {_SETUP}")
         return
-    subject.version = told["version"]
-    found = f"{told['version']} from {told['file'].rpartition('/')[0]}"
-    if told["version"] == __version__:
+    subject.version = loaded["version"]
+    found = f"{loaded['version']} from {loaded['file'].rpartition('/')[0]}"
+    if loaded["version"] == __version__:
         yield ok("package", found)
     else:
         yield note("package", f"{found}, but this is {__version__}", _SETUP)
-    if place := changeable(Path(told["file"]).parent):
+    if place := changeable(Path(loaded["file"]).parent):
         yield note(
             "package",
-            f"fail2ban's server, which is root's, runs what others than root may change: {place}",
-            "chown it to root and take away the others' right to write",
+            f"fail2ban's server runs as root what other users may change: {place}",
+            "chown it to root, and let nobody else write there",
         )
-    yield from _pcapy(subject, told)
+    yield _pcapy(subject, loaded)
 
 
 def changeable(directory: Path) -> str:
-    """The directory, or one above it, that others than root may change; "" where none is."""
+    """Return the directory, or one above it, that others than root may change, or ""."""
     for each in (directory, *directory.parents):
         status = each.stat()
         by_group = status.st_mode & stat.S_IWGRP and status.st_gid
@@ -101,30 +101,25 @@ def changeable(directory: Path) -> str:
     return ""
 
 
-def _pcapy(subject: Subject, told: dict[str, Any]) -> Iterator[Result]:
+def _pcapy(subject: Subject, loaded: dict[str, Any]) -> Result:
     """Can its Python listen and filter, and does a jail need it?"""
     jails = subject.jails
     needed = [jail.name for jail in jails if jail.interface or jail.bpf]
-    if problem := told.get("pcapy_problem"):
-        if needed:
-            yield wrong(
-                "pcapy",
-                problem,
-                f"or let {', '.join(needed)} read a file: logpath = /var/log/pflog",
-            )
-        else:
-            yield ok("pcapy", "not there, and no jail needs it")
-    elif problem := told.get("filter_problem"):
-        filtering = [jail.name for jail in jails if jail.bpf]
-        mark = Mark.WRONG if filtering else Mark.NOTE if needed else Mark.OK
-        yield Result("pcapy", mark, f"{told['pcapy']} cannot filter pf's log: {problem}")
-    else:
-        yield ok("pcapy", f"{told['pcapy']}, knows pf's filters")
+    if problem := loaded.get("pcapy_problem"):
+        if not needed:
+            return ok("pcapy", "not there, and no jail needs it")
+        advice = f"or let {', '.join(needed)} read a file: logpath = /var/log/pflog"
+        return wrong("pcapy", problem, advice)
+    if problem := loaded.get("filter_problem"):
+        mark = Mark.NOTE if needed else Mark.OK
+        mark = Mark.WRONG if any(jail.bpf for jail in jails) else mark
+        return Result(mark, "pcapy", f"{loaded['pcapy']} cannot filter pf's log: {problem}")
+    return ok("pcapy", f"{loaded['pcapy']}, knows pf's filters")
 
 
 def _loader(subject: Subject) -> Iterator[Result]:
     """The loader's jail must come before all that need it."""
-    names = [jail["name"] for jail in subject.told["jails"]]
+    names = [jail["name"] for jail in subject.configuration["jails"]]
     ours = [jail.name for jail in subject.jails]
     if LOADER not in names:
         why = f"no jail {LOADER} is enabled"
@@ -205,6 +200,6 @@ def _options(subject: Subject) -> Iterator[Result]:
             given = [
                 f"{name} {value}"
                 for name, value in zip(options._fields, options)
-                if name in jail.told["options"]
+                if name in jail.settings["options"]
             ]
             yield ok(jail.name, f"options: {', '.join(given) or 'none'}")

@@ -29,7 +29,7 @@ AHEAD = 60.0
 
 def network(subject: Subject) -> Iterator[Result]:
     """Look at ignoreip and the clock."""
-    if jails := [*subject.jails, *subject.text_jails]:
+    if jails := subject.all_jails:
         yield from _ignored(subject, jails)
     yield _clock(subject)
 
@@ -55,7 +55,7 @@ def _ignored(subject: Subject, jails: list[Jail]) -> Iterator[Result]:
         ("resolver", re.findall(r"^nameserver\s+(\S+)", text, re.MULTILINE)),
     ):
         for network in _networks(found):
-            ignored = all(_is_in(network, jail.told["ignoreip"]) for jail in jails)
+            ignored = all(_is_in(network, jail.settings["ignoreip"]) for jail in jails)
             if not ignored and not _is_in(network, map(str, missing)):
                 missing[network] = what
     names = {network: f"{network}".removesuffix(f"/{network.max_prefixlen}") for network in missing}
@@ -110,10 +110,10 @@ def _clock(subject: Subject) -> Result:
             )
     command, good = subject.system.clock
     if not command:
-        return unseen("clock", f"no command on {subject.system.name} tells whether it is right")
+        return unseen("clock", f"no command of {subject.system.name} shows whether it is right")
     answer = subject.ask(*command)
     if answer.problem:
-        return unseen("clock", f"{command[0]} does not tell: {answer.problem}")
+        return unseen("clock", f"{command[0]} does not answer: {answer.problem}")
     if re.search(good, answer.out):
-        return ok("clock", f"is kept right, says {command[0]}")
-    return note("clock", f"is not kept right, says {command[0]}", "let ntpd run")
+        return ok("clock", f"is synchronised, says {command[0]}")
+    return note("clock", f"is not synchronised, says {command[0]}", "let ntpd run")

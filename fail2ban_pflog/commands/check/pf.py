@@ -39,7 +39,7 @@ def pf(subject: Subject) -> Iterator[Result]:
         yield _logs(subject, loaded, interface, interfaces)
     yield _questions(subject, rules)
     yield from _scrub(subject, loaded.ask("-s", "rules").out)
-    for jail in [*subject.jails, *subject.text_jails]:
+    for jail in subject.all_jails:
         yield from _bans(subject, jail, loaded, interfaces)
 
 
@@ -108,7 +108,7 @@ def _bans(
     """Is the rule that blocks this jail's sources reached, and does its table hold them?"""
     options = jail.blocking
     if options is None:
-        actions = ", ".join(jail.told["actions"]) or "none"
+        actions = ", ".join(jail.settings["actions"]) or "none"
         yield unseen(jail.name, f"what its action does is not known: {actions}")
         return
     name = options.get("name", jail.name)

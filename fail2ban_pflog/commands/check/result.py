@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
+from functools import partial
 from typing import NamedTuple
+
+from ...errors import printable
 
 __all__ = ["Mark", "Result", "exit_status", "note", "ok", "unseen", "wrong"]
 
@@ -14,7 +17,7 @@ FINE, WRONG, UNSEEN = 0, 1, 3
 
 
 class Mark(Enum):
-    """How it is, as it is printed."""
+    """The state of what was looked at, as it is printed."""
 
     OK = "ok"
     NOTE = "note"
@@ -25,44 +28,32 @@ class Mark(Enum):
 class Result(NamedTuple):
     """One check.
 
-    name: what was looked at.  found: in words.  advice: what to do; "" where nothing is.
+    Attributes:
+        name: What was looked at.
+        found: What was found, in words.
+        advice: What to do; "" where nothing is.
     """
 
-    name: str
     mark: Mark
+    name: str
     found: str
     advice: str = ""
 
     @property
     def line(self) -> str:
-        """As the administrator reads it: one line."""
+        """Return it as one line for the administrator."""
         text = f"{self.mark.value:<5}  {self.name:<11}  {self.found}"
-        text += f" -> {self.advice}" if self.advice else ""
-        return "".join(char if char.isprintable() else "?" for char in text)
+        return printable(text + (f" -> {self.advice}" if self.advice else ""))
 
 
-def ok(name: str, found: str) -> Result:
-    """It is as it should be."""
-    return Result(name, Mark.OK, found)
-
-
-def note(name: str, found: str, advice: str = "") -> Result:
-    """It works, and could be better."""
-    return Result(name, Mark.NOTE, found, advice)
-
-
-def wrong(name: str, found: str, advice: str = "") -> Result:
-    """It does not work."""
-    return Result(name, Mark.WRONG, found, advice)
-
-
-def unseen(name: str, found: str, advice: str = "") -> Result:
-    """It could not be looked at here."""
-    return Result(name, Mark.UNSEEN, found, advice)
+ok = partial(Result, Mark.OK)
+note = partial(Result, Mark.NOTE)
+wrong = partial(Result, Mark.WRONG)
+unseen = partial(Result, Mark.UNSEEN)
 
 
 def exit_status(results: Sequence[Result]) -> int:
-    """What a script is told of all checks."""
+    """Return the exit status that sums all checks up."""
     marks = {result.mark for result in results}
     if Mark.WRONG in marks:
         return WRONG

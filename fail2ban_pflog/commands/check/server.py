@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The running server: does each jail run, and what does it say of itself?"""
+"""The running server: does each jail run, and what does its status report?"""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .subject import LOADER, Subject
 __all__ = ["server"]
 
 _IS_IDLE = re.compile(r"waiting for|idle because|.* is gone|.*trying again")
-"""What a source of packets says of itself while nothing comes from it."""
+"""The state of a source from which nothing comes."""
 
 _WRONG_ROWS = {
     "Idle because": "repair that, then fail2ban-client reload",
@@ -23,7 +23,7 @@ _WRONG_ROWS = {
 
 
 def server(subject: Subject) -> Iterator[Result]:
-    """Ask the server for all jails that the configuration has."""
+    """Ask the server for all jails of the configuration."""
     fail2ban = subject.fail2ban
     if fail2ban is None:
         return
@@ -37,12 +37,12 @@ def server(subject: Subject) -> Iterator[Result]:
         yield wrong("server", f"does not answer: {why}", subject.system.restart)
         return
     yield _loaded(subject, _client(subject, fail2ban, "status", LOADER).out)
-    for jail in [*subject.jails, *subject.text_jails]:
+    for jail in subject.all_jails:
         yield from _jail(subject, fail2ban, jail.name)
 
 
 def _loaded(subject: Subject, status: str) -> Result:
-    """What the server has loaded, which may be older than what is installed."""
+    """Compare what the server has loaded with what is installed."""
     rows = dict(_rows(status))
     if problem := rows.get("Idle because"):
         return wrong("server", f"could not load the backend: {problem}", subject.system.restart)
@@ -84,7 +84,7 @@ def _jail(subject: Subject, fail2ban: Fail2ban, name: str) -> Iterator[Result]:
 
 
 def _rows(text: str) -> list[tuple[str, str]]:
-    """The rows of ``fail2ban-client status JAIL``."""
+    """Return the rows of ``fail2ban-client status JAIL``."""
     found = []
     for line in text.splitlines():
         key, tab, value = line.partition(":\t")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The host that is examined, and what its fail2ban is told to do."""
+"""The host that is examined, and its fail2ban's configuration."""
 
 from __future__ import annotations
 
@@ -25,52 +25,57 @@ ACTION = "pf-pflog"
 
 @dataclass
 class Jail:
-    """An enabled jail that reads pf's log, as its configuration has it.
+    """An enabled jail that reads pf's log.
 
-    told: what the probe says of it.
+    Attributes:
+        settings: What the probe found in the configuration.
     """
 
-    told: dict[str, Any]
+    settings: dict[str, Any]
 
     @property
     def name(self) -> str:
-        """Its name."""
-        return str(self.told["name"])
+        """Return its name."""
+        return str(self.settings["name"])
 
     @cached_property
     def options(self) -> Options:
-        """The backend's options.  Raises PflogError where they are wrong."""
-        backend = self.told["backend"]
-        problem = self.told.get("options_problem")
+        """Return the backend's options.
+
+        Raises:
+            PflogError: They are wrong.
+        """
+        backend = self.settings["backend"]
+        problem = self.settings.get("options_problem")
         if not problem and backend.partition("[")[0].strip().lower() != NAME:
             problem = f"its form is {NAME}[option=value, ...]"
         if problem:
             raise PflogError("option", 0, 0, f"backend = {backend}: {problem}")
-        return Options.parse(self.told["options"])
+        return Options.parse(self.settings["options"])
 
     @property
     def logpaths(self) -> list[str]:
-        """The files that it follows."""
-        return list(self.told["logpaths"])
+        """Return the files that it follows."""
+        return list(self.settings["logpaths"])
 
     @property
     def interface(self) -> str:
-        """What it listens on; "" where it follows files alone, or its options are wrong."""
+        """Return what it listens on; "" where it follows files alone, or its options are wrong."""
         try:
             named = self.options.interface
         except PflogError:
             return ""
-        return named or ("" if self.told["logpath"] else DEFAULT_INTERFACE)
+        return named or ("" if self.settings["logpath"] else DEFAULT_INTERFACE)
 
     @property
     def bpf(self) -> str:
-        """The administrator's filter expression."""
-        return str(self.told.get("options", {}).get("bpf", ""))
+        """Return the administrator's filter expression."""
+        return str(self.settings.get("options", {}).get("bpf", ""))
 
     @property
     def blocking(self) -> Optional[dict[str, str]]:
-        """The options of its action pf-pflog; None where it has another one."""
-        for name, options in self.told["actions"].items():
+        """Return the options of its action pf-pflog; None where it has another one."""
+        for name, options in self.settings["actions"].items():
             if name == ACTION or options.get("actname") == ACTION:
                 return {key: str(value) for key, value in options.items()}
         return None
@@ -80,13 +85,14 @@ class Jail:
 class Subject:
     """What is examined.
 
-    now: seconds since the epoch.  listen: tries an interface; returns what is wrong, None where it
-        cannot try.
-    fail2ban: None where there is none.
-    told: what the probe says of the configuration.
-    version: of the package that fail2ban's Python finds; filled by the configuration's check.
-    banned: jail -> the addresses that its server bans now; filled by the server's check.
-    newest: file -> seconds since the epoch of its last packet; filled by the captures' check.
+    Attributes:
+        now: Seconds since the epoch.
+        listen: Opens an interface for a moment; returns what is wrong, None where it cannot try.
+        fail2ban: None where there is none.
+        configuration: What the probe found.
+        version: Of the package that fail2ban's Python finds, once that was looked at.
+        banned: Jail -> the addresses that its server bans now, once that was looked at.
+        newest: File -> time of its last packet, once that was looked at.
     """
 
     root: Path
@@ -95,29 +101,37 @@ class Subject:
     now: float
     listen: Callable[[str], Optional[str]]
     fail2ban: Optional[Fail2ban] = None
-    told: dict[str, Any] = field(default_factory=dict)
+    configuration: dict[str, Any] = field(default_factory=dict)
     version: str = ""
     banned: dict[str, list[str]] = field(default_factory=dict)
     newest: dict[str, float] = field(default_factory=dict)
 
     @property
     def jails(self) -> list[Jail]:
-        """The enabled jails that read pf's log."""
-        return [Jail(told) for told in self.told.get("jails", ()) if is_meant(told["backend"])]
+        """Return the enabled jails that read pf's log."""
+        return [jail for jail in self._jails() if is_meant(jail.settings["backend"])]
 
     @property
     def text_jails(self) -> list[Jail]:
-        """Those that read the text log of fail2ban-pflogd(8), with a backend of fail2ban's own."""
+        """Return those that read fail2ban-pflogd's text log, with a backend of fail2ban's own."""
         return [
-            Jail(told)
-            for told in self.told.get("jails", ())
-            if told["filter"].startswith(NAME)
-            and told["name"] != LOADER
-            and not is_meant(told["backend"])
+            jail
+            for jail in self._jails()
+            if jail.settings["filter"].startswith(NAME)
+            and jail.name != LOADER
+            and not is_meant(jail.settings["backend"])
         ]
 
+    @property
+    def all_jails(self) -> list[Jail]:
+        """Return both kinds."""
+        return [*self.jails, *self.text_jails]
+
+    def _jails(self) -> list[Jail]:
+        return [Jail(settings) for settings in self.configuration.get("jails", ())]
+
     def path(self, path: str) -> Path:
-        """A path of the host as a path of ours."""
+        """Return a path of the host as a path of ours."""
         return below(self.root, path)
 
     def ask(self, *command: str) -> Answer:

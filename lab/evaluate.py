@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from fail2ban_pflog.backtest.replay.configuration import Configuration
 from fail2ban_pflog.backtest.replay.jail import quiet
-from fail2ban_pflog.backtest.replay.replay import Judge
+from fail2ban_pflog.backtest.replay.replay import Replay
 from fail2ban_pflog.backtest.replay.run import Run, Trust
 from fail2ban_pflog.sources.captures import Captures
 
@@ -111,7 +111,7 @@ def judge(
     Raises ValueError where something went wrong in fail2ban.
     """
     configuration = Configuration(config)
-    judges = [Judge(configuration.load(name, settings), lines=False) for name in names]
+    judges = [Replay(configuration.load(name, settings), lines=False) for name in names]
     run = Run(judges)
     run.read(Captures([str(savefile(stem, form))], print))
     if run.problems:
@@ -173,7 +173,7 @@ def _tell(source: Source) -> str:
 
 
 def main() -> int:
-    """Judge what the command line names."""
+    """Replay what the command line names."""
     parser = argparse.ArgumentParser(prog="python -m lab.evaluate", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("stems", metavar="STEM", nargs="+")

@@ -6,13 +6,16 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import shutil
+import signal
 import sqlite3
 import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Callable
 
 import pytest
@@ -36,12 +39,11 @@ from tests.support.server import Server, wait_for
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog import __version__
-from fail2ban_pflog.backtest.replay import configuration, run
-from fail2ban_pflog.backtest.replay import replay as judge
-from fail2ban_pflog.backtest.replay import statistics as survey
+from fail2ban_pflog.backtest.replay import configuration, replay, run, statistics
 from fail2ban_pflog.backtest.replay.configuration import Configuration, find_configuration
 from fail2ban_pflog.backtest.report import text as report
 from fail2ban_pflog.cli import main
+from fail2ban_pflog.errors import Exit
 from fail2ban_pflog.policy.kinds import LATE_ANSWER
 from fail2ban_pflog.sources.captures import Captures
 
@@ -126,10 +128,10 @@ def test_holding_changes_no_verdict(tmp_path: Path) -> None:
     for hold in (None, 1):
         configuration = Configuration(CONFIG)
         settings = {"maxretry": "5", "bantime": "200"}
-        one = run.Run([judge.Judge(configuration.load("pflog", settings))])
-        assert one.judges[0].dedup.hold == 3
+        one = run.Run([replay.Replay(configuration.load("pflog", settings))])
+        assert one.replays[0].dedup.hold == 3
         if hold is not None:
-            one.judges[0].dedup.hold = hold
+            one.replays[0].dedup.hold = hold
         one.read(Captures([path], pytest.fail))
         (outcome,) = one.results(run.Trust([]))
         bans = [(ban.source, ban.time, ban.end, ban.failures, ban.evidence) for ban in outcome.bans]
@@ -146,7 +148,7 @@ def test_holding_forgets_nothing_early(tmp_path: Path) -> None:
     records += [(BEGIN + index / 20, syn(RETRY, 25)) for index in range(16_000)]
     path = str(write(tmp_path / "slow", records))
     settings = {"maxretry": "5", "findtime": "5m"}
-    one = judge.Judge(Configuration(CONFIG).load("pflog", settings))
+    one = replay.Replay(Configuration(CONFIG).load("pflog", settings))
     run.Run([one]).read(Captures([path], pytest.fail))
     assert [(close.source, close.reached) for close in one.close] == [(SCANNER, 4)]
 
@@ -165,7 +167,7 @@ def test_failures_of_fail2ban_are_told(
     capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fail2ban swallows what goes wrong with a line; a backtest says that verdicts are missing."""
-    monkeypatch.setattr(judge.Judge, "_ban", broken)
+    monkeypatch.setattr(replay.Replay, "_ban", broken)
     assert main(command(capture)) == 4
     assert "jail pflog: fail2ban failed on 2 lines, first with RuntimeError('it broke')" in (
         capsys.readouterr().err
@@ -271,10 +273,90 @@ def test_a_defect_is_not_a_trusted_source(
     assert "it broke" in capsys.readouterr().err
 
 
-def test_output_that_cannot_be_written(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A full disk is told in one line."""
+def test_output_that_cannot_be_written(
+    tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A full disk is reported in one line that names the file; what stood there is whole."""
     assert main(command("--html", "/dev/full", capture)) == 2
-    assert "cannot write what came of it" in capsys.readouterr().err
+    assert "cannot write what came of it to /dev/full: No space left" in capsys.readouterr().err
+    page = tmp_path / "page.html"
+    page.write_text("before")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limit[1]))
+    try:
+        assert main(command("--html", page, capture)) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert f"cannot write what came of it to {page}: File too large" in capsys.readouterr().err
+    assert page.read_text() == "before"
+    assert [path.name for path in tmp_path.glob(".*")] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs to become another user")
+def test_output_where_nothing_may_be_seen(tmp_path: Path, capture: Path) -> None:
+    """A file in a directory that may not be searched is reported, without a traceback."""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    closed.chmod(0o700)
+    done = subprocess.run(
+        [sys.executable, "-m", "fail2ban_pflog.cli", *command("--html", closed / "x", capture)],
+        cwd=CONFIG.parent, capture_output=True, text=True, check=False, user="nobody",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert f"{closed / 'x'} cannot be written" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--sweep", "maxretry=5,6", "--"], ["--json"]])
+def test_nothing_to_replay(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Captures without packets, or that are none, make no report of zeros: it says so, and the
+    status is that of damaged captures."""
+    for content in (b"", write(tmp_path / "empty", []).read_bytes()):
+        path = tmp_path / "capture"
+        path.write_bytes(content)
+        assert main(command(*words, path)) & Exit.DAMAGED
+        out, err = capsys.readouterr()
+        assert "there is no packet in these captures" in err
+        assert "Jail pflog" not in out
+
+
+def test_since(tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only packets since a time are replayed, given as a date or as how long ago it was."""
+    old = scan_records(SCANNER, range(1, 31), time.time() - 10 * 86_400)
+    new = scan_records(RETRY, range(1, 31), time.time() - 3600)
+    path = write(tmp_path / "pflog", [*old, *new])
+    assert {ban["source"] for ban in result(capsys, path)["bans"]} == {SCANNER, RETRY}
+    found = result(capsys, "--since", "7d", path)
+    assert ([ban["source"] for ban in found["bans"]], found["packets"]) == ([RETRY], 30)
+    axes = ["--sweep", "maxretry=5,15", "--since", "7d", "--json", path]
+    main(command(*axes))
+    assert [each["bans"] for each in json.loads(capsys.readouterr().out)["settings"]] == [1, 1]
+    assert main(command("--since", "2031-01-01", capture)) == 4
+    assert "or none since then" in capsys.readouterr().err
+    assert main(command("--since", "yesterday", capture)) == 2
+    assert "'yesterday' is no time" in capsys.readouterr().err
+
+
+def test_own_files_of_a_jail(
+    tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a capture the files that the jail reads are replayed, with their rotated ones."""
+    config, logs = tmp_path / "config", tmp_path / "logs"
+    logs.mkdir()
+    shutil.copytree(CONFIG, config)
+    (config / "jail.local").write_text(f"[pflog]\nlogpath = {logs}/pflog\n")
+    (logs / "pflog.1").write_bytes(capture.read_bytes())
+    assert main(["explain", "--config", str(config), "--source", SCANNER]) == 0
+    assert f"{SCANNER} is banned for 1h" in capsys.readouterr().out
+    (logs / "pflog.1").unlink()
+    assert main(["explain", "--config", str(config), "--source", SCANNER]) == 2
+    assert f"there is no CAPTURE, and pflog reads {logs}/pflog" in capsys.readouterr().err
 
 
 def test_long_values(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,9 +397,12 @@ def test_ignorecommand_that_fails(capture: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_explain_takes_one_jail(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It does not choose one of several."""
-    assert main(["explain", "--config", str(CONFIG), "--packet", "1", str(capture)]) == 2
-    assert "choose one of the jails pflog, pflog-strict, pflog-slow" in capsys.readouterr().err
+    """It takes jail pflog where none is named, and does not choose one of several others."""
+    words = ["explain", "--config", str(CONFIG), "--source", SCANNER, str(capture)]
+    assert main(words) == 0
+    assert f"{SCANNER}, 40 packets, jail pflog:" in capsys.readouterr().out
+    assert main([*words, "--jail", "pflog-strict", "--jail", "pflog-slow"]) == 2
+    assert "choose one of the jails pflog-strict, pflog-slow" in capsys.readouterr().err
 
 
 def test_interpolated_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -418,24 +503,45 @@ def test_words() -> None:
     assert report.ranges([443, 21, 22, 23, 80]) == "21-23, 80, 443"
 
 
-def test_census() -> None:
+INBOUND = SimpleNamespace(direction=1)
+
+
+def test_sources_are_counted_in_bounded_memory() -> None:
     """Sources are counted exactly, and when there are many, well enough in little memory."""
-    census = survey.SourceCounter()
+    top = statistics.Top()
     for number in range(300_000):
-        census.add(struct.pack("!I", number))
-        census.add(struct.pack("!I", number // 2))
-        if number == survey.MAX_COUNTED_EXACTLY - 1:
-            assert census.count == survey.MAX_COUNTED_EXACTLY
-    assert census.count > survey.MAX_COUNTED_EXACTLY
-    assert abs(census.count - 300_000) < 3_000
+        for each in (number, number // 2):
+            source = struct.pack("!I", each)
+            top.add(SimpleNamespace(source=source, head=INBOUND, protocol=6, dport=22))
+        if number == statistics.MAX_COUNTED_EXACTLY - 1:
+            assert top.sources == statistics.MAX_COUNTED_EXACTLY
+    assert top.sources > statistics.MAX_COUNTED_EXACTLY
+    assert abs(top.sources - 300_000) < 3_000
+
+
+def test_what_was_sent_most(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The report's first lines name the sources, networks and ports with the most packets; what
+    this host sent is not among them."""
+    records = [(BEGIN + number, syn("203.0.113.7", 22)) for number in range(6)]
+    records += [(BEGIN + number, syn("203.0.113.9", 23)) for number in range(3)]
+    records += [(BEGIN + number, syn("198.51.100.1", 23)) for number in range(4)]
+    records += [(BEGIN + number, syn("10.0.0.1", 443, direction=2)) for number in range(40)]
+    path = write(tmp_path / "pflog", records)
+    main(command(path))
+    out = capsys.readouterr().out
+    assert "  Most from  203.0.113.7 (6), 198.51.100.1 (4), 203.0.113.9 (3)\n" in out
+    assert "  Networks   203.0.113.0/24 (9), 198.51.100.0/24 (4)\n" in out
+    assert "  Ports      23/tcp (7), 22/tcp (6)\n" in out
+    top = result(capsys, path)["top"]
+    assert top["ports"][0] == {"name": "23/tcp", "packets": 7}
 
 
 def test_timeline_is_bounded() -> None:
     """A time line never holds more bars than it may, and loses nothing."""
-    line = survey.Timeline()
+    line = statistics.Timeline()
     for number in range(100_000):
         line.add(BEGIN + number * 7)
-    assert len(line.bins) <= survey.MAX_BINS
+    assert len(line.bins) <= statistics.MAX_BINS
     assert sum(map(sum, line.bins.values())) == 100_000
 
 
@@ -478,14 +584,16 @@ def test_summary_of_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) 
     assert "Nearest other jail: pflog-strict comes to 1 of 5.\n" in summary
 
 
-def test_explain_what_is_let_be(capsys: pytest.CaptureFixture[str]) -> None:
+def test_explain_what_is_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
     """The policy's reason is told by name, with the mode that counts it; alike packets are told
     once."""
     out = explained(capsys, BYSTANDERS, "--source", "198.51.100.62")
     assert out.count(f"LATE_ANSWER: {LATE_ANSWER.words};") == 1
-    assert "mode=normal does not count it, mode=any does\n    -> let be: makes no line\n" in out
+    assert (
+        "mode=normal does not count it, mode=any does\n    -> not counted: makes no line\n" in out
+    )
     assert "and 39 more like it" in out
-    assert "    Let be: LATE_ANSWER 40.\n" in out
+    assert "    Not counted: LATE_ANSWER 40.\n" in out
 
 
 def test_explain_who_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -541,16 +649,16 @@ def test_explain_what_is_not_there(
 def test_explain_why_not(
     capture: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of each packet that is not counted it says what kept it."""
+    """Of each packet that is no failure it says what kept it from being one."""
     out = explained(capsys, capture, "--set", *settings, "--source", SCANNER, "--")
-    assert "    Packets: 40 not counted.\n" in out
-    assert out.count("-> not counted") == (2 if "cache" in said else 1)
+    assert "    Packets: 40 no failures.\n" in out
+    assert out.count("-> no failure") == (2 if "cache" in said else 1)
     assert out.count(said) == 1
     assert f"and {38 if 'cache' in said else 39} more like" in out
 
 
 def test_explain_a_packet(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a packet that is let be it says why."""
+    """Of a packet that is not counted it says why."""
     out = explained(capsys, SCRUB, "--packet", "251")
     assert out.startswith("251: ")
     assert "mode=normal does not count it, mode=aggressive does" in out

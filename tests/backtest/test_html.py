@@ -19,8 +19,7 @@ from tests.support.backtests import CONFIG, RETRY, SCANNER, command, scan_record
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog import __version__
-from fail2ban_pflog.backtest.replay import replay as judge
-from fail2ban_pflog.backtest.replay import run
+from fail2ban_pflog.backtest.replay import replay, run
 from fail2ban_pflog.backtest.report import html as page
 from fail2ban_pflog.backtest.report.text import Row, Table
 from fail2ban_pflog.cli import main
@@ -163,7 +162,7 @@ def test_warns(
     def broken(*_: object) -> None:
         raise RuntimeError("it broke")
 
-    monkeypatch.setattr(judge.Judge, "_ban", broken)
+    monkeypatch.setattr(replay.Replay, "_ban", broken)
     _, parts = made(tmp_path, capture, status=4)
     assert "jail pflog: fail2ban failed on 2 lines" in parts.held["header"][0]
     monkeypatch.undo()

@@ -34,11 +34,10 @@ pytest.importorskip("matplotlib")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 
-from fail2ban_pflog.backtest.replay import portmap, run
-from fail2ban_pflog.backtest.replay import replay as judge
+from fail2ban_pflog.backtest.replay import portmap, replay, run
 from fail2ban_pflog.backtest.replay.configuration import Configuration
-from fail2ban_pflog.backtest.replay.settings import Outcome
 from fail2ban_pflog.backtest.replay.statistics import Timeline
+from fail2ban_pflog.backtest.replay.sweep import Outcome
 from fail2ban_pflog.backtest.report import plots
 from fail2ban_pflog.backtest.report.plots import highlights, jail, period, style, sweep
 from fail2ban_pflog.cli import main
@@ -60,7 +59,7 @@ def tokyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def replayed(*paths: Path, **settings: str) -> run.Result:
     """The result of the shipped jail pflog, with what pictures need."""
     configuration = Configuration(CONFIG)
-    one = run.Run([judge.Judge(configuration.load("pflog", settings))], statistics=True)
+    one = run.Run([replay.Replay(configuration.load("pflog", settings))], statistics=True)
     one.read(Captures(map(str, paths), pytest.fail))
     return one.results(run.Trust([]))[0]
 

@@ -24,9 +24,7 @@ from tests.support.pflogs import syn6
 
 pytest.importorskip("fail2ban")
 
-from fail2ban_pflog.backtest.replay import groups as family
-from fail2ban_pflog.backtest.replay import replay as judge
-from fail2ban_pflog.backtest.replay import run, settings, workers
+from fail2ban_pflog.backtest.replay import groups, replay, run, sweep
 from fail2ban_pflog.backtest.replay.configuration import Configuration, ConfigurationError
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.sources.captures import Captures
@@ -34,12 +32,12 @@ from fail2ban_pflog.sources.captures import Captures
 
 def test_combinations() -> None:
     """Ranges, lists and steps multiply."""
-    assert settings.combinations(["maxretry=5..7", "mode=normal,any"]) == [
+    assert sweep.combinations(["maxretry=5..7", "mode=normal,any"]) == [
         {"maxretry": str(number), "mode": mode}
         for number in (5, 6, 7)
         for mode in ("normal", "any")
     ]
-    assert len(settings.combinations(["maxretry=5..30..5"])) == 6
+    assert len(sweep.combinations(["maxretry=5..30..5"])) == 6
 
 
 @pytest.mark.parametrize(
@@ -55,12 +53,12 @@ def test_combinations() -> None:
 def test_wrong_combinations(words: list[str], told: str) -> None:
     """What cannot be swept is told."""
     with pytest.raises(ConfigurationError, match=told):
-        settings.combinations(words)
+        sweep.combinations(words)
 
 
 def test_commas_within_brackets() -> None:
     """They belong to a value."""
-    (one, other) = settings.combinations(["backend=pflog[distinct=port, mode=any],pflog"])
+    (one, other) = sweep.combinations(["backend=pflog[distinct=port, mode=any],pflog"])
     assert one == {"backend": "pflog[distinct=port, mode=any]"}
     assert other == {"backend": "pflog"}
 
@@ -106,7 +104,7 @@ def test_sweep_agrees_with_single_runs(capture: Path, capsys: pytest.CaptureFixt
         assert each["prevented"] == alone["prevented"]
 
 
-def test_family_is_as_each_alone(tmp_path: Path) -> None:
+def test_group_is_as_each_alone(tmp_path: Path) -> None:
     """Jails that differ in maxretry alone are counted as one, and each comes to the bans that
     it comes to by itself: first ones, later and longer ones, over days."""
     path = str(write(tmp_path / "days", many_sources(800, 90_000)))
@@ -118,22 +116,22 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
     ]
     configuration = Configuration(CONFIG)
 
-    def load() -> list[judge.Judge]:
+    def load() -> list[replay.Replay]:
         return [
-            judge.Judge(configuration.load("pflog", each), evidence=False, lines=False)
+            replay.Replay(configuration.load("pflog", each), evidence=False, lines=False)
             for each in settings
         ]
 
-    def bans(judge_: judge.Judge) -> list[tuple[object, ...]]:
+    def bans(one: replay.Replay) -> list[tuple[object, ...]]:
         return [
             (ban.source, ban.number, ban.time, ban.end, ban.first, ban.packets, ban.prevented)
-            for ban in judge_.bans
+            for ban in one.bans
         ]
 
     together = load()
-    feeds = family.families(configuration, "pflog", settings, together)
+    feeds = groups.group_by_maxretry(configuration, "pflog", settings, together)
     assert len(feeds) == 2
-    assert all(isinstance(feed, family.Family) for feed in feeds)
+    assert all(isinstance(feed, groups.MaxretryGroup) for feed in feeds)
     run.Run(together, feeds).read(Captures([path], pytest.fail))
     for mine, alone in zip(together, load()):
         run.Run([alone]).read(Captures([path], pytest.fail))
@@ -142,8 +140,8 @@ def test_family_is_as_each_alone(tmp_path: Path) -> None:
         assert bans(mine) == bans(alone)
 
 
-def test_no_family_of_networks(tmp_path: Path) -> None:
-    """With prefix6 the source that is banned is not the one that was counted: no families."""
+def test_no_group_of_networks(tmp_path: Path) -> None:
+    """With prefix6 the source that is banned is not the one that was counted: no groups."""
     records = [
         (BEGIN + index, syn6(f"2001:db8:{index % 3}:1::{index:x}", index + 1))
         for index in range(200)
@@ -154,12 +152,12 @@ def test_no_family_of_networks(tmp_path: Path) -> None:
         for maxretry in ("5", "10", "40")
     ]
     configuration = Configuration(CONFIG)
-    together = [judge.Judge(configuration.load("pflog", each)) for each in settings]
-    feeds = family.families(configuration, "pflog", settings, together)
+    together = [replay.Replay(configuration.load("pflog", each)) for each in settings]
+    feeds = groups.group_by_maxretry(configuration, "pflog", settings, together)
     assert feeds == together
     run.Run(together, feeds).read(Captures([path], pytest.fail))
     for each, mine in zip(settings, together):
-        alone = judge.Judge(configuration.load("pflog", each))
+        alone = replay.Replay(configuration.load("pflog", each))
         run.Run([alone]).read(Captures([path], pytest.fail))
         assert [(ban.source, ban.time) for ban in mine.bans] == [
             (ban.source, ban.time) for ban in alone.bans
@@ -170,19 +168,19 @@ def test_no_family_of_networks(tmp_path: Path) -> None:
         assert mine.prevented == alone.prevented
 
 
-def test_no_family_where_maxretry_shows() -> None:
-    """A jail with another option that is made of maxretry is judged by itself."""
+def test_no_group_where_maxretry_shows() -> None:
+    """A jail with another option that is made of maxretry is replayed by itself."""
     configuration = Configuration(CONFIG)
     settings = [{"maxretry": maxretry, "findtime": "%(maxretry)sm"} for maxretry in ("5", "10")]
-    judges = [judge.Judge(configuration.load("pflog", each)) for each in settings]
-    assert family.families(configuration, "pflog", settings, judges) == judges
+    replays = [replay.Replay(configuration.load("pflog", each)) for each in settings]
+    assert groups.group_by_maxretry(configuration, "pflog", settings, replays) == replays
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3, 5])
-def test_shares_keep_families_together(jobs: int) -> None:
-    """Every setting is in one share, and few families are in two."""
-    every = settings.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
-    parts = workers.shares(every, jobs)
+def test_shares_keep_groups_together(jobs: int) -> None:
+    """Every setting is in one share, and few groups are cut."""
+    every = sweep.combinations(["maxretry=5..9", "findtime=1m,5m", "mode=normal,any"])
+    parts = sweep.shares(every, jobs)
     assert sorted(index for part in parts for index in part) == list(range(20))
     held = [{(every[index]["findtime"], every[index]["mode"]) for index in part} for part in parts]
     assert sum(map(len, held)) <= 4 + jobs - 1
@@ -198,7 +196,8 @@ def test_jail_of_backend_options(
     out = capsys.readouterr().out
     assert re.search(r"^  \* +none +normal +2 +1 +1 +0", out, re.MULTILINE)
     pasted = out.split("For jail.local:")[1]
-    assert "\nmode = normal\nbackend = pflog[distinct=none, mode=normal, hold=15]\n" in pasted
+    backend = "pflog[distinct=none, mode=normal, hold=%(maxretry)s]"
+    assert f"\nmode = normal\nbackend = {backend}\n" in pasted
     config = tmp_path / "config"
     shutil.copytree(CONFIG, config)
     (config / "jail.local").write_text(pasted)

@@ -2,7 +2,7 @@
 """Verdicts are fail2ban's own: against a plain reference, on random jails and captures.
 
 The reference judges each packet when it comes, cleans up at every packet and asks fail2ban's
-list of bans for everything: nothing is held, no families, nothing kept beside.
+list of bans for everything: nothing is held, no group_by_maxretry, nothing kept beside.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ pytest.importorskip("fail2ban")
 
 from fail2ban_pflog.backtest.replay import groups as family
 from fail2ban_pflog.backtest.replay import jail as jails
+from fail2ban_pflog.backtest.replay import patches, run
 from fail2ban_pflog.backtest.replay import replay as judge
-from fail2ban_pflog.backtest.replay import run
 from fail2ban_pflog.backtest.replay.configuration import Configuration
 from fail2ban_pflog.jail.attribution import begins_with_address
 from fail2ban_pflog.pflog.packet import Decoder
@@ -92,7 +92,7 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
     """All bans, and how many packets they prevent."""
     filter_, manager = jail.filter, jails.ban_manager(jail)
     increments = jail.getBanTimeExtra("increment")
-    observer = jails.observer() if increments else None
+    observer = patches.observer() if increments else None
     filter_.pipeline.dedup.hold, filter_.mute = 1, 0.0
     decode = Decoder("<").packet
     clean = filter_.failManager.cleanup
@@ -132,7 +132,7 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
     return sorted(Verdict(*each) for each in bans), prevented
 
 
-def judged(one: judge.Judge, path: Path, holds: bool = True) -> tuple[list[Verdict], int]:
+def judged(one: judge.Replay, path: Path, holds: bool = True) -> tuple[list[Verdict], int]:
     """The same, as a backtest has it."""
     if not holds:
         one.dedup.hold = 1
@@ -141,7 +141,7 @@ def judged(one: judge.Judge, path: Path, holds: bool = True) -> tuple[list[Verdi
     return verdicts(one)
 
 
-def verdicts(one: judge.Judge) -> tuple[list[Verdict], int]:
+def verdicts(one: judge.Replay) -> tuple[list[Verdict], int]:
     bans = [
         Verdict(
             ban.source,
@@ -174,7 +174,7 @@ def test_as_the_reference(seed: int, tmp_path: Path) -> None:
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
         expected = reference(configuration.load("pflog", each), records)
-        assert judged(judge.Judge(configuration.load("pflog", each)), path) == expected
+        assert judged(judge.Replay(configuration.load("pflog", each)), path) == expected
         assert without_failures(verdicts(member)) == without_failures(expected)
 
 
@@ -191,8 +191,8 @@ def test_clock_steps_back(seed: int, tmp_path: Path) -> None:
     configuration = Configuration(CONFIG)
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
-        alone = judged(judge.Judge(configuration.load("pflog", each)), path)
-        plain = judged(judge.Judge(configuration.load("pflog", each)), path, holds=False)
+        alone = judged(judge.Replay(configuration.load("pflog", each)), path)
+        plain = judged(judge.Replay(configuration.load("pflog", each)), path, holds=False)
         assert alone == plain
         assert without_failures(verdicts(member)) == without_failures(alone)
 
@@ -210,20 +210,20 @@ def test_ban_of_a_younger_failure(tmp_path: Path) -> None:
     settings = [{**common, "maxretry": each} for each in ("3", "6")]
     configuration = Configuration(CONFIG)
     for each, member in zip(settings, members(configuration, settings, path)):
-        alone = judged(judge.Judge(configuration.load("pflog", each)), path)
+        alone = judged(judge.Replay(configuration.load("pflog", each)), path)
         assert len(alone[0]) >= 2
         assert without_failures(verdicts(member)) == without_failures(alone)
 
 
 def members(
     configuration: Configuration, settings: list[dict[str, str]], path: Path
-) -> list[judge.Judge]:
+) -> list[judge.Replay]:
     """The judges of a sweep, behind it."""
     together = [
-        judge.Judge(configuration.load("pflog", each), evidence=False, lines=False)
+        judge.Replay(configuration.load("pflog", each), evidence=False, lines=False)
         for each in settings
     ]
-    feeds = family.families(configuration, "pflog", settings, together)
+    feeds = family.group_by_maxretry(configuration, "pflog", settings, together)
     run.Run(together, feeds).read(Captures([str(path)], pytest.fail))
     return together
 
@@ -275,7 +275,7 @@ def test_a_filter_must_show_whom_it_blames(tmp_path: Path) -> None:
     configuration = filter_config(tmp_path / "config", "^<ADDR>\\.22:", prefix)
     found = [(BEGIN + index / 9, syn(f"203.0.113.{index % 250}", 80)) for index in range(4000)]
     found += [(BEGIN + 900 + index / 9, syn(f"198.51.100.{index}", 22)) for index in range(40)]
-    one = judge.Judge(configuration.load("mine", {}))
+    one = judge.Replay(configuration.load("mine", {}))
     judged(one, write(tmp_path / "pflog", found))
     assert {ban.source for ban in one.bans} == {"10.99.0.2"}
 
@@ -291,11 +291,11 @@ def test_filter_that_blames_the_destination(tmp_path: Path) -> None:
         ],
     )
     settings = [{"maxretry": each} for each in ("2", "4")]
-    together = [judge.Judge(configuration.load("mine", each)) for each in settings]
-    feeds = family.families(configuration, "mine", settings, together)
+    together = [judge.Replay(configuration.load("mine", each)) for each in settings]
+    feeds = family.group_by_maxretry(configuration, "mine", settings, together)
     run.Run(together, feeds).read(Captures([str(path)], pytest.fail))
     for each, member in zip(settings, together):
-        alone = judge.Judge(configuration.load("mine", each))
+        alone = judge.Replay(configuration.load("mine", each))
         assert judged(alone, path) == verdicts(member)
         assert len(alone.bans) > 10
         assert {ban.source for ban in alone.bans} == {"10.99.0.1"}

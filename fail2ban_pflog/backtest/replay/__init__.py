@@ -4,13 +4,13 @@
 options   options of a jail and of its backend, by name
 jails     fail2ban's own reading of its configuration; jails without actions
 evidence  what was counted of a source
-judge     one jail
+replay     one jail
 profile   what a source does by itself, whatever the settings: whether it plainly scans
 survey    what is counted beside the verdicts: sources, and for pictures packets over time
 dots      who asked for which port when, in bounded memory
-run       captures through judges, in one pass
+run       captures through replays, in one pass
 settings  the settings of a sweep, and what each came to
-family    judges that differ in maxretry alone, as one
-share     what judges have in common, done once
+family    replays that differ in maxretry alone, as one
+share     what replays have in common, done once
 workers   a sweep on all cores
 """

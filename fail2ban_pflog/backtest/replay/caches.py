@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the judges of a sweep have in common is done once per packet: its line, its failures.
+"""What the replays of a sweep have in common is done once per packet.
 
-All that remembers something each of them keeps for itself.
+A packet is decoded and classified once for all jails whose policy is the same, its line is made
+once for all, and matched once for all filters with the same expressions.  What remembers
+something each replay keeps for itself.
 """
 
 from __future__ import annotations
@@ -11,13 +13,16 @@ from typing import Any, Callable, Optional
 
 from ...formatter import Formatter
 from ...pflog.packet import Packet
+from ...pflog.savefile import Record
+from ...pipeline import Group
 from ...wire.timestamps import Stamps
-from .replay import Judge
+from .patches import match_once
+from .replay import Replay
 
-__all__ = ["Once", "share"]
+__all__ = ["OnceFormatter", "share"]
 
 
-class Once:
+class OnceFormatter:
     """A Formatter that decodes and prints a frame once, however many jails ask for it."""
 
     def __init__(self, byteorder: str) -> None:
@@ -41,46 +46,48 @@ class Once:
         return self._line
 
 
-class _Match:
-    """Finds a line's failures once for all filters with the same expressions."""
+def _group_once(group: Callable[[Record, str], Group]) -> Callable[[Record, str], Group]:
+    known: Optional[Record] = None
+    found: Optional[Group] = None
 
-    def __init__(self, find: Callable[[Any, float], list[Any]]) -> None:
-        self._find = find
-        self._asked: Any = None
-        self._found: list[Any] = []
+    def once(record: Record, byteorder: str) -> Group:
+        nonlocal known, found
+        if record is not known or found is None:
+            found, known = group(record, byteorder), record
+        return found
 
-    def __call__(self, line: Any, date: float) -> list[Any]:
-        if self._asked != (line, date):
-            self._asked = line, date
-            self._found = self._find(line, date)
-        return self._found
+    return once
 
 
-def share(judges: Iterable[Judge]) -> dict[str, Once]:
-    """Let judges do once per packet what they have in common: its line, and what matches.
+def share(replays: Iterable[Replay]) -> dict[str, OnceFormatter]:
+    """Let replays do once per packet what they have in common.
 
-    Returns what makes the lines, by byte order.
+    Returns:
+        What makes the lines, by byte order.
     """
-    formatters = {order: Once(order) for order in "<>"}
+    formatters = {order: OnceFormatter(order) for order in "<>"}
     stamp = Stamps().text
-    matches: dict[Any, _Match] = {}
-    judges = list(judges)
-    for judge in judges:
-        filter_: Any = judge.filter
-        filter_.pipeline.formatters = formatters
-        filter_.pipeline.stamp = stamp
+    groups: dict[Any, Callable[[Record, str], Group]] = {}
+    alike: dict[Any, list[Any]] = {}
+    replays = list(replays)
+    for replay in replays:
+        filter_: Any = replay.filter
+        replay.pipeline.formatters = formatters
+        replay.pipeline.stamp = stamp
+        replay.group = groups.setdefault(replay.group_key, _group_once(replay.group))
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),
             tuple(filter_.getIgnoreRegex()),
             filter_.getUseDns(),
             filter_.options.prefix6,
+            filter_.options.prefix4,
             tuple(map(str, filter_.getIgnoreIP())),
         )
         # A filter that joins several lines depends on those it was given before.
-        if len(judges) == 1 or filter_.getMaxLines() > 1 or "(?P<mlfid>" in str(expressions):
-            continue
-        if expressions not in matches:
-            matches[expressions] = _Match(filter_.processLine)
-        filter_.processLine = matches[expressions]
+        if filter_.getMaxLines() == 1 and "(?P<mlfid>" not in str(expressions):
+            alike.setdefault(expressions, []).append(filter_)
+    for filters in alike.values():
+        if len(filters) > 1:
+            match_once(filters)
     return formatters

@@ -22,11 +22,12 @@ from typing import Any, NamedTuple
 from fail2ban.client.fail2banreader import Fail2banReader
 from fail2ban.client.jailreader import JailReader
 from fail2ban.client.jailsreader import JailsReader
-from fail2ban.server.mytime import MyTime
 from fail2ban.server.server import Server
 
-from .jail import every_packet, prepare, remember_bans
+from ...errors import UsageError
+from .jail import every_packet
 from .options import BACKEND_OPTIONS, is_pflog, of_backend, unknown, with_options
+from .patches import prepare, remember_bans
 
 __all__ = [
     "Configuration",
@@ -35,7 +36,6 @@ __all__ = [
     "choose",
     "find_configuration",
     "logged_errors",
-    "seconds",
 ]
 
 HOSTS = (Path("/usr/local/etc/fail2ban"), Path("/usr/pkg/etc/fail2ban"), Path("/etc/fail2ban"))
@@ -54,7 +54,7 @@ MAX_ERRORS = 3
 """Different errors that fail2ban logs, as far as they are told."""
 
 
-class ConfigurationError(Exception):
+class ConfigurationError(UsageError):
     """A configuration, jail or setting that cannot be used; the message says why."""
 
 
@@ -110,6 +110,10 @@ class Configuration:
             enabled = self._get(name, "enabled").lower() in ("true", "yes", "on", "1")
             found.append(JailInfo(name, enabled, self._get(name, "backend")))
         return found
+
+    def logpaths(self, name: str) -> list[str]:
+        """Return the patterns of the files that a jail reads."""
+        return self._get(name, "logpath").split()
 
     def load(self, name: str, settings: Mapping[str, str]) -> Any:
         """fail2ban's Jail, ready to be fed.
@@ -182,7 +186,12 @@ class Configuration:
         plain = {option: value for option, value in settings.items() if option in known}
         by_plain = str(self._read(name, plain).get(name, "backend"))
         backend = str(self._merged(name, settings).get(name, "backend"))
-        return plain if backend == by_plain else {**plain, "backend": backend.replace("%", "%%")}
+        if backend == by_plain:
+            return plain
+        maxretry = str(self._merged(name, settings).get(name, "maxretry"))
+        backend = backend.replace("%", "%%")
+        backend = re.sub(rf"\bhold={maxretry}\b", "hold=%(maxretry)s", backend)
+        return {**plain, "backend": backend}
 
     def own(self, name: str, settings: Mapping[str, str], options: Iterable[str]) -> dict[str, str]:
         """What the jail says of options by itself, or by ``settings``; those that it has.
@@ -298,17 +307,6 @@ def is_bool(text: str) -> bool:
 
 
 def choose(jails: Iterable[JailInfo]) -> list[str]:
-    """The jails to judge where none was named: pflog's enabled ones, or else all of pflog's."""
+    """The jails to replay where none was named: pflog's enabled ones, or else all of pflog's."""
     pflog = [jail for jail in jails if is_pflog(jail.backend)]
     return [jail.name for jail in pflog if jail.enabled] or [jail.name for jail in pflog]
-
-
-def seconds(text: str) -> float:
-    """A time as fail2ban writes it (``5m``, ``1d12h``, ``-1``) in seconds.
-
-    Raises ConfigurationError.
-    """
-    try:
-        return float(MyTime.str2seconds(text))
-    except Exception:
-        raise ConfigurationError(f"{text!r} is no time; times are 300, 5m, 1d12h") from None

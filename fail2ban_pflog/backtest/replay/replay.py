@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""One jail, judged by fail2ban's own code on a clock that the packets turn.
+"""One jail, replayed by fail2ban's own code on a clock that the packets turn.
 
-A packet goes the backend's way: ``Lines`` decides whether it becomes a line, the jail's
+A packet goes the backend's way: the pipeline decides whether it becomes a line, the jail's
 filter matches and counts it, and a source that reaches maxretry is banned.  What differs
 from a server is this, and nothing else:
 
 - A ban holds from the packet that completes it.  A server's ban action comes up to a
-  second later; the backend is deaf to the source for that long in any case.
+  second later; the backend mutes the source for that long in any case.
 - It ends when it is over; a server lifts it up to a second later.
 - While it holds, packets from that source would not have been logged: they are counted as
   prevented and not fed to the jail.
 - A server's failure counters are cleaned up every 5 seconds, by a clock that no capture
-  tells; here that is when the packets' seconds are a multiple of 5.
+  shows; here that is when the packets' seconds are a multiple of 5.
 
 A source's counter is cleaned up, and its ban lifted, when its next packet comes; all
 others' now and then, when no step of the clock can make them needed again.  So what
@@ -24,11 +24,13 @@ import math
 import socket
 import sys
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Any, Callable, NamedTuple, Optional
 
 from ...jail.attribution import begins_with_address
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
+from ...pipeline import Group
 from ...policy.dedup import MAX_BYTES
 from .evidence import NOTHING, Counted, Evidence
 from .jail import (
@@ -39,20 +41,17 @@ from .jail import (
     end_of_ban,
     filter_of,
     now,
-    observer,
     set_time,
 )
+from .patches import STEP, observer, remember_strangers, take_over
 
-__all__ = ["Ban", "Close", "Judge"]
+__all__ = ["Ban", "Close", "Replay"]
 
 MAX_TRACKED = 65_536
 """Sources whose packets and highest count are kept; those unseen for longest go first."""
 
 CLEAN_ALL_EVERY = 60.0
 """Seconds after which that is done for all counters, for the memory's sake."""
-
-STEP = 600.0
-"""Seconds by which packets' times may step back without changing a verdict."""
 
 PURGE_EVERY = 3600.0
 """Seconds after which a server forgets old bans in its database."""
@@ -105,7 +104,7 @@ class Close(NamedTuple):
 
 
 _NOT_COUNTED = Counted(0)
-"""Of judges that keep no evidence; nothing is added to it."""
+"""Of replays that keep no evidence; nothing is added to it."""
 
 
 class _Tracked:
@@ -121,7 +120,7 @@ class _Tracked:
         self.bans = 0
 
 
-class Judge:
+class Replay:
     """Feeds a jail.
 
     jail: from ``Configuration.load``.
@@ -152,8 +151,9 @@ class Judge:
         self.dedup = self.pipeline.dedup
         self.dedup.max_bytes = MAX_BYTES  # however many there are
         self.filter.prepare()
-        # No verdict depends on it, but the sources that came to half of maxretry are reported.
-        self.dedup.hold = min(self.dedup.hold, (int(self.filter.getMaxRetry()) + 1) // 2)
+        # Sources that come close are reported, so they may not be held up to maxretry.
+        self.dedup.hold = min(self.dedup.hold, math.ceil(self._half))
+        self.group: Callable[[Record, str], Group] = self._group
         inputs = self.filter.inputs
         self._matches = inputs.matches if inputs is not None else None
         self._count = self.filter.processLineAndAdd
@@ -167,15 +167,21 @@ class Judge:
         forgets = self._observer is not None and jail.database is not None
         self._next_purge = -math.inf if forgets else math.inf
         if not self.filter.ignoreCommand and self.filter.ignoreCache is None:
-            _remember_strangers(self.filter)
-        manager: Any = self.filter.failManager
-        self._add_failure, self._clean_counters = manager.addFailure, manager.cleanup
-        # Where fail2ban's threads would take over, the simulation does.
-        manager.addFailure = self._failure
-        self.filter.commonError = self._failed
-        manager.cleanup = lambda time: self._clean_counters(time - STEP)
-        jail.putFailTicket = self._ban
-        jail.isAlive = lambda: True
+            remember_strangers(self.filter)
+        self._add_failure = take_over(jail, self._failure, self._failed, self._ban)
+
+    def _group(self, record: Record, byteorder: str) -> Group:
+        return self.pipeline.group((record,), byteorder)[0]
+
+    @property
+    def mode(self) -> str:
+        """The policy's mode in force."""
+        return self.pipeline.classifier.mode
+
+    @property
+    def group_key(self) -> Hashable:
+        """Equal for replays of which ``group`` returns the same."""
+        return type(self.pipeline.classifier), self.pipeline.classifier.key
 
     @property
     def needs_all(self) -> bool:
@@ -220,7 +226,7 @@ class Judge:
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
     ) -> Optional[Ban]:
-        """Judge one packet; returns the ban that prevents it.
+        """Replay one packet; returns the ban that prevents it.
 
         number: of the packet in the captures, from 1.
         time: of the packet, to which fail2ban's clock was set.
@@ -238,15 +244,18 @@ class Judge:
         if time >= self._next_clean:
             self._clean(time)
         self._number = number
-        for parts, when, packet in self.pipeline.take((record,), byteorder):
+        group = self.group(record, byteorder)
+        for parts, when, packet in self.pipeline.take_group(group, byteorder):
             self._packet = packet
             self._count(parts, when)
         return None
 
     # -- what fail2ban's threads would do ----------------------------------------------
 
-    def _failure(self, ticket: Any, count: int = 1, observed: bool = False) -> int:
-        """Count a failure, and keep what the report tells of its source."""
+    def _failure(
+        self, ticket: Any, count: int = 1, observed: bool = False, *others: Any, **options: Any
+    ) -> int:
+        """Count a failure, and keep what the report says of its source."""
         source, time = str(ticket.getID()), ticket.getTime()
         tracked = self._tracked.get(source)
         if tracked is None:
@@ -255,7 +264,7 @@ class Judge:
             tracked = self._tracked[source] = _Tracked(time, self._new_count())
         else:
             self._tracked.move_to_end(source)
-        attempts: int = self._add_failure(ticket, count, observed)
+        attempts: int = self._add_failure(ticket, count, observed, *others, **options)
         tracked.last = max(tracked.last, time)
         if not observed:
             if attempts == 1:  # fail2ban has forgotten what came before
@@ -278,12 +287,12 @@ class Judge:
         """What fail2ban counts of a source by then."""
         return tracked.counted.since(time - float(self.filter.getFindTime()))
 
-    def _failed(self, *_: Any) -> None:
-        """Note that a line could not be judged; fail2ban would sleep and go on, too."""
+    def _failed(self, *_: Any, **__: Any) -> None:
+        """Note that fail2ban failed on a line."""
         self._errors += 1
         self._first_error = self._first_error or repr(sys.exc_info()[1])
 
-    def take_over(self, other: Judge, ticket: Any, attempts: int) -> None:
+    def take_over(self, other: Replay, ticket: Any, attempts: int) -> None:
         """Ban a source for what ``other`` counted of it, ``ticket`` being the last of that."""
         source = str(ticket.getID())
         theirs = other._tracked[source]
@@ -295,7 +304,7 @@ class Judge:
         self._add_failure(FailTicket(ticket.getID(), theirs.last, data=data))
         self.filter.performBan(ticket.getID())
 
-    def _ban(self, ticket: Any) -> None:
+    def _ban(self, ticket: Any, *_: Any, **__: Any) -> None:
         """Ban, as the thread of the jail's actions does."""
         # After a step of the clock the ticket may be younger than the packet: its ports, too.
         set_time(max(now(), ticket.getTime()))
@@ -364,23 +373,6 @@ class Judge:
         packed = socket.inet_pton(address.family, network)
         self._networks.add((len(packed), int(length)))
         return _network(packed, int(length))
-
-
-def _remember_strangers(filter_: Any) -> None:
-    """Ask ``ignoreip`` once for a source that it does not name: that cannot change here."""
-    ask = filter_._inIgnoreIPList
-    strangers: set[str] = set()
-
-    def is_ignored(ip: Any, *others: Any) -> bool:
-        source = str(ip)
-        if source in strangers:
-            return False
-        ignored: bool = ask(ip, *others)
-        if not ignored and len(strangers) < MAX_TRACKED:
-            strangers.add(source)
-        return ignored
-
-    filter_._inIgnoreIPList = is_ignored
 
 
 def _network(address: bytes, length: int) -> tuple[int, int, int]:

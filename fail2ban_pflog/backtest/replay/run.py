@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Captures through judges, in one pass; what is counted beside them is bounded.
+"""Captures through replays, in one pass; what is counted beside them is bounded.
 
 A result is plain data: it can be sent from one process to another, and printed.
 """
@@ -20,21 +20,20 @@ from ...sources.captures import Captures
 from .caches import share
 from .configuration import ConfigurationError, logged_errors
 from .jail import options_in_force, set_time
-from .profile import Profiles
-from .replay import Ban, Close, Judge
-from .statistics import SourceCounter, Statistics
+from .replay import Ban, Close, Replay
+from .statistics import Statistics, Top
 
 __all__ = ["Result", "Run", "Trust"]
-
-SAMPLED = 2_000
-"""Packets on which a filter must show that it blames the source of a packet."""
 
 
 class Trust:
     """Networks that must never be banned.
 
-    words: each is a network, an address, or a file with one per line (# begins a comment).
-    Raises ConfigurationError for what is neither.
+    Args:
+        words: each is a network, an address, or a file with one per line (# begins a comment).
+
+    Raises:
+        ConfigurationError: a word is neither.
     """
 
     def __init__(self, words: Sequence[str]) -> None:
@@ -59,7 +58,7 @@ class Trust:
         return networks
 
     def __bool__(self) -> bool:
-        """Whether anybody is trusted."""
+        """Whether anything is trusted."""
         return bool(self._networks)
 
     def __contains__(self, source: str) -> bool:
@@ -76,11 +75,15 @@ class Trust:
 class Result(NamedTuple):
     """What one jail made of the captures.
 
-    maxretry, findtime, bantime: as the jail was run, times in seconds.
-    packets: how many were read.  prevented, bans: see ``Judge``.  sources: how many there
-    were, see ``SourceCounter``.  begin, end: times of the first and last packet, 0.0 where none.
-    close: the sources that came close.  trusted: the banned ones that are trusted.
-    statistics: where it was asked for.  options: of the jail, as it was run.
+    Attributes:
+        maxretry, findtime, bantime: as the jail was run, times in seconds.
+        packets: how many were read.
+        prevented, bans, close: as ``Replay`` has them.
+        begin, end: times of the first and last packet, 0.0 where there is none.
+        trusted: the banned sources that are trusted.
+        top: which sources, ports and networks sent most.
+        statistics: what pictures need, where that was asked for.
+        options: of the jail, as it was run.
     """
 
     jail: str
@@ -90,13 +93,18 @@ class Result(NamedTuple):
     packets: int
     prevented: int
     bans: list[Ban]
-    sources: int
     begin: float
     end: float
     close: list[Close]
     trusted: list[str]
+    top: Top
     statistics: Optional[Statistics] = None
     options: Sequence[tuple[str, str]] = ()
+
+    @property
+    def sources(self) -> int:
+        """How many sources there were; more than MAX_COUNTED_EXACTLY is an estimate."""
+        return self.top.sources
 
     @property
     def banned(self) -> list[str]:
@@ -110,52 +118,59 @@ class Result(NamedTuple):
 
 
 class Feed(Protocol):
-    """What takes packets: a judge, or some that are judged as one.
+    """What takes packets: a replay, or several that are fed as one.
 
-    lead: the judge that counts.
+    Attributes:
+        lead: the replay that counts.
     """
 
-    lead: Judge
+    lead: Replay
 
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
     ) -> Optional[Ban]:
-        """As ``Judge.packet``."""
+        """As ``Replay.packet``."""
 
 
 class Run:
-    """One pass over captures, by one or several judges.
+    """One pass over captures, by one or several replays.
 
-    feeds: what feeds the judges, where they do not do it themselves.
-    statistics: whether to gather what the pictures need.
-    profiles: what sources do by themselves; it is told of each packet.
-    packets: how many were read so far.
+    Args:
+        replays: what results are made of.
+        feeds: what feeds the replays, where they do not do it themselves.
+        statistics: whether to gather what the pictures need.
+        since: packets before this time, seconds since the epoch, are passed over.
+
+    Attributes:
+        packets: how many were read so far.
     """
 
     def __init__(
         self,
-        judges: Sequence[Judge],
+        replays: Sequence[Replay],
         feeds: Optional[Sequence[Feed]] = None,
         statistics: bool = False,
-        profiles: Optional[Profiles] = None,
+        since: float = 0.0,
     ) -> None:
-        self.judges = judges
-        self._profiles = profiles
-        self._feeds: Sequence[Feed] = feeds or judges
+        self.replays = replays
+        self._since = since
+        self._feeds: Sequence[Feed] = feeds or replays
         self.packets = 0
         self._statistics = [
-            Statistics(judge.filter.options) if statistics else None for judge in judges
+            Statistics(replay.filter.options) if statistics else None for replay in replays
         ]
-        self._sources = SourceCounter()
+        self._top = Top()
         self._logged: list[str] = []
         self._begin, self._end = math.inf, 0.0
-        leads = [feed.lead for feed in self._feeds if feed.lead not in judges]
-        self._formatters = share([*judges, *leads])
+        leads = [feed.lead for feed in self._feeds if feed.lead not in replays]
+        self._formatters = share([*replays, *leads])
 
     def read(self, captures: Captures, report: Callable[[int], None] = lambda _: None) -> None:
-        """Judge all packets.
+        """Replay all packets.
 
-        report: called after each batch with the number of packets so far.
+        Args:
+            captures: where they are.
+            report: called after each batch with the number of packets so far.
         """
         with logged_errors() as self._logged:
             for byteorder, records in captures:
@@ -163,74 +178,65 @@ class Run:
                 report(self.packets)
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
-        count, decode = self._sources.add, self._formatters[byteorder].decode
-        number = self.packets
-        lowest, end = math.inf, self._end
-        surveyed, profiles = self._statistics[0] is not None, self._profiles
-        try:
-            for record in records:
-                number += 1
-                time = record[0] + record[1] / 1e6
-                if time < lowest:
-                    lowest = time
-                if time > end:
-                    end = time
-                packet: Optional[Packet] = None
-                source = b""
-                with contextlib.suppress(PflogError):
-                    packet = decode(record[2])
-                    source = packet.source
-                    if profiles is not None:
-                        profiles.packet(time, record[2], packet)
-                count(source)
-                set_time(time)
-                prevented = [
-                    feed.packet(record, byteorder, time, source, number) is not None
-                    for feed in self._feeds
-                ]
-                if surveyed and packet is not None:
-                    self._survey(time, record[2], packet, prevented)
-        finally:  # also when Ctrl-C was pressed
-            self.packets = number
-            self._begin, self._end = min(self._begin, lowest), end
-
-    def _survey(self, time: float, frame: bytes, packet: Packet, prevented: Sequence[bool]) -> None:
-        for survey, banned in zip(self._statistics, prevented):
-            if survey is not None:
-                survey.packet(time, frame, packet, banned)
+        count, decode = self._top.add, self._formatters[byteorder].decode
+        with_statistics = self._statistics[0] is not None
+        for record in records:
+            time = record[0] + record[1] / 1e6
+            if time < self._since:
+                continue
+            self.packets += 1
+            if time < self._begin:
+                self._begin = time
+            if time > self._end:
+                self._end = time
+            packet: Optional[Packet] = None
+            with contextlib.suppress(PflogError):
+                packet = decode(record[2])
+            count(packet)
+            source = packet.source if packet is not None else b""
+            set_time(time)
+            prevented = [
+                feed.packet(record, byteorder, time, source, self.packets) is not None
+                for feed in self._feeds
+            ]
+            if with_statistics and packet is not None:
+                for statistics, banned in zip(self._statistics, prevented):
+                    if statistics is not None:
+                        statistics.packet(time, record[2], packet, banned)
 
     @property
     def problems(self) -> list[str]:
         """What went wrong in fail2ban, each jail's once."""
-        problems = [judge.problem for judge in self.judges if judge.problem]
+        problems = [replay.problem for replay in self.replays if replay.problem]
         problems += [
             f"fail2ban: {message}"
             for message in self._logged
-            if not message.startswith("Failed to process line")  # told by the judge
+            if not message.startswith("Failed to process line")  # which the replay counts
         ]
         return list(dict.fromkeys(problems))
 
     def results(self, trust: Trust) -> list[Result]:
-        """What the judges found so far, in their order."""
+        """Return what the replays found so far, in their order."""
         return [
-            self._result(judge, each, trust) for judge, each in zip(self.judges, self._statistics)
+            Result(
+                jail=replay.jail.name,
+                maxretry=replay.maxretry,
+                findtime=float(replay.filter.getFindTime()),
+                bantime=float(replay.jail.actions.getBanTime()),
+                packets=self.packets,
+                prevented=replay.prevented,
+                bans=replay.bans,
+                begin=self._begin if self.packets else 0.0,
+                end=self._end,
+                close=replay.close,
+                trusted=[
+                    source
+                    for source in dict.fromkeys(ban.source for ban in replay.bans)
+                    if source in trust
+                ],
+                top=self._top,
+                statistics=statistics,
+                options=options_in_force(replay.jail),
+            )
+            for replay, statistics in zip(self.replays, self._statistics)
         ]
-
-    def _result(self, judge: Judge, statistics: Optional[Statistics], trust: Trust) -> Result:
-        banned = dict.fromkeys(ban.source for ban in judge.bans)
-        return Result(
-            jail=judge.jail.name,
-            maxretry=judge.maxretry,
-            findtime=float(judge.filter.getFindTime()),
-            bantime=float(judge.jail.actions.getBanTime()),
-            packets=self.packets,
-            prevented=judge.prevented,
-            bans=judge.bans,
-            sources=self._sources.count,
-            begin=self._begin if self.packets else 0.0,
-            end=self._end,
-            close=judge.close,
-            trusted=[source for source in banned if source in trust],
-            statistics=statistics,
-            options=options_in_force(judge.jail),
-        )

@@ -1,26 +1,37 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What is counted beside the verdicts, in bounded memory: sources; and for pictures packets
-over time, and who asked for what (``dots``)."""
+"""What is counted beside the verdicts, in bounded memory.
+
+Which sources, ports and networks sent most (``Top``); and for pictures packets over time, and
+which source asked for which port (``portmap``).
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter
 from datetime import datetime
 from hashlib import blake2b
+from heapq import nlargest
+from ipaddress import ip_address
+from itertools import islice
 from typing import Optional
 
 from ...options import Options
-from ...pflog.packet import Packet
+from ...pflog.packet import NONE, SCTP, TCP, UDP, Packet
 from ...policy.classifier import Classifier
 from ...policy.dedup import Dedup
 from ...policy.kinds import OTHER_DIRECTION
+from .evidence import asked, protocol_and_port
 from .portmap import PortMap
 
-__all__ = ["MAX_COUNTED_EXACTLY", "SourceCounter", "Statistics", "Timeline"]
+__all__ = ["MAX_COUNTED_EXACTLY", "Statistics", "Timeline", "Top"]
 
 MAX_COUNTED_EXACTLY = 65_536
 """Different sources counted exactly, some 7 MB; how many more there were is estimated."""
+
+OUTBOUND = 2
+"""pf's number for that direction."""
 
 MAX_BINS = 512
 """Bars of a time line that are kept; when there are more, they are put together."""
@@ -37,43 +48,82 @@ they stretch a time line to so many times its length."""
 _BITS = 1 << 20
 
 
-class SourceCounter:
-    """How many different sources there were: exact up to MAX_COUNTED_EXACTLY, then estimated.
+class Top:
+    """Which sources, ports and networks sent most, and how many sources there were.
 
-    The estimate, by linear counting, is within one percent up to some five million.
+    Sources are exact up to MAX_COUNTED_EXACTLY; how many more there were is estimated by linear
+    counting, within one percent up to some five million.
     """
 
     def __init__(self) -> None:
-        self._exact: set[bytes] = set()
-        self._bits = bytearray(_BITS // 8)  # which of the others' hashes were seen
+        self._counts: dict[bytes, int] = {}  # source -> inbound packets
+        self._ports: Counter[int] = Counter()  # see ``asked``; of inbound packets
+        self._bits = bytearray(_BITS // 8)  # which of the other sources' hashes were seen
 
-    def add(self, source: bytes) -> None:
-        """Count a source that may have been counted before."""
-        exact = self._exact
-        if source in exact:
-            return
-        if len(exact) < MAX_COUNTED_EXACTLY:
-            exact.add(source)
+    def add(self, packet: Optional[Packet]) -> None:
+        """Count a packet; None where it cannot be decoded."""
+        counts, source, inbound = self._counts, b"", 0
+        if packet is not None:
+            source = packet.source
+            if packet.head.direction != OUTBOUND:
+                inbound = 1
+                self._ports[asked(packet)] += 1
+        if source in counts:
+            counts[source] += inbound
+        elif len(counts) < MAX_COUNTED_EXACTLY:
+            counts[source] = inbound
         else:
             digest = blake2b(source, digest_size=4).digest()
             bit = int.from_bytes(digest, "big") % _BITS
             self._bits[bit >> 3] |= 1 << (bit & 7)
 
     @property
-    def count(self) -> int:
-        """How many there were; more than MAX_COUNTED_EXACTLY is an estimate."""
+    def sources(self) -> int:
+        """How many sources there were; more than MAX_COUNTED_EXACTLY is an estimate."""
         seen = bin(int.from_bytes(self._bits, "big")).count("1")
         others = math.ceil(_BITS * math.log(_BITS / max(1, _BITS - seen)))
-        return len(self._exact) + others
+        return len(self._counts) + others
+
+    def most(self, number: int) -> dict[str, list[tuple[str, int]]]:
+        """Return what sent or was asked for most: ``sources``, ``networks`` and ``ports``.
+
+        Args:
+            number: how many of each, with their packets.
+        """
+        networks: Counter[bytes] = Counter()
+        for source, packets in self._counts.items():
+            networks[source[: 3 if len(source) == 4 else 8]] += packets
+        networks.pop(b"", None)
+        sources = nlargest(number, self._counts.items(), key=lambda item: item[1])
+        ports = (each for each in self._ports.most_common() if _port_name(each[0]))
+        return {
+            "sources": [(str(ip_address(each)), packets) for each, packets in sources
+                        if each and packets],
+            "networks": [(_network(each), packets) for each, packets
+                         in networks.most_common(number) if packets],
+            "ports": [(_port_name(each), packets) for each, packets in islice(ports, number)],
+        }  # fmt: skip
+
+
+def _port_name(number: int) -> str:
+    protocol, port = protocol_and_port(number)
+    name = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}.get(protocol, "")
+    return f"{port}/{name}" if name and port != NONE else ""
+
+
+def _network(begin: bytes) -> str:
+    whole = begin + bytes((4 if len(begin) == 3 else 16) - len(begin))
+    return f"{ip_address(whole)}/{8 * len(begin)}"
 
 
 class Timeline:
     """How many packets came when, in at most MAX_BINS bars of equal width.
 
-    width: seconds of a bar, of WIDTHS.
-    offset: seconds by which the local time of the first packet was ahead of UTC.  Bars begin
-    when that clock shows a multiple of their width.
-    bins: number of a bar -> [logged, prevented].
+    Attributes:
+        width: seconds of a bar, of WIDTHS.
+        offset: seconds by which the local time of the first packet was ahead of UTC.  Bars begin
+            when that clock shows a multiple of their width.
+        bins: number of a bar -> [logged, prevented].
     """
 
     def __init__(self) -> None:
@@ -110,10 +160,11 @@ class Timeline:
         return folded
 
     def bars(self, most: int) -> tuple[int, list[tuple[float, int, int]], int]:
-        """As a picture has them: at most ``most`` bars, without gaps.
+        """Return at most ``most`` bars, without gaps.
 
-        Returns seconds of a bar; for each its begin since the epoch, packets logged and
-        prevented; and how many packets of a clock that was wrong lie outside of them.
+        Returns:
+            Seconds of a bar; for each its begin since the epoch, packets logged and prevented; and
+            how many packets of a clock that was wrong are outside of them.
         """
         bins, outside = self._plausible()
         if not bins:
@@ -156,8 +207,11 @@ class Timeline:
 class Statistics:
     """What the pictures need beside the bans.
 
-    options: of the jail's backend.  Packets are judged by them once more here, for what a ban
-    prevents comes to no jail.
+    Packets are classified once more here, for what a ban prevents comes to no jail, and pictures
+    show what would have counted without bans.
+
+    Args:
+        options: of the jail's backend.
     """
 
     def __init__(self, options: Options) -> None:
@@ -174,10 +228,10 @@ class Statistics:
         self._packets += 1
         self.timeline.add(time, prevented)
         source, dedup = packet.source, self._dedup
-        found = self._classifier.kind(time, packet, frame)
-        if not source or found is OTHER_DIRECTION:
+        kind = self._classifier.kind(time, packet, frame)
+        if not source or kind is OTHER_DIRECTION:
             return
         seen = self.portmap.add(time, source, packet.dport, prevented)
-        if self._classifier.counts(found):
+        if self._classifier.counts(kind):
             every = dedup.what == "none"
-            self.portmap.add_target(seen, self._packets if every else dedup.target(packet, found))
+            self.portmap.add_target(seen, self._packets if every else dedup.target(packet, kind))

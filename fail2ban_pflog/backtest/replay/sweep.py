@@ -95,6 +95,7 @@ class SweepResult(NamedTuple):
         problems: what went wrong in fail2ban.
         interrupted: whether the outcomes are those of a part of the packets.
         captures: what was read of each.
+        packets: how many were replayed.
     """
 
     outcomes: list[Outcome]
@@ -102,6 +103,7 @@ class SweepResult(NamedTuple):
     problems: list[str]
     interrupted: bool
     captures: list[Contents]
+    packets: int
 
 
 def combinations(words: Sequence[str]) -> list[dict[str, str]]:
@@ -239,9 +241,9 @@ def _work(task: tuple[int, Sweep], link: pool.Link) -> None:
         interrupted = True
     outcomes = [
         Outcome.of(each, replay.mode, result)
-        for each, replay, result in zip(
-            sweep.settings, replays, run.results(Trust(sweep.trust))
-        )
+        for each, replay, result in zip(sweep.settings, replays, run.results(Trust(sweep.trust)))
     ]
-    result = SweepResult(outcomes, captures.bad, run.problems, interrupted, captures.contents)
+    result = SweepResult(
+        outcomes, captures.bad, run.problems, interrupted, captures.contents, run.packets
+    )
     link.send(("done", (number, result)))

@@ -38,11 +38,12 @@ MOST_LISTED = 20
 MOST_NAMED = 3
 """Trusted sources that the advice names."""
 
-LEGEND = """\
-Kept: of the sources that the jail bans as configured. Besides: banned, but not by
-the jail as configured. Trusted: named by --trust. Delay: from being first counted
-to the ban, median of those that the jail bans as configured; one that is missed
-waits for ever."""
+LEGEND = textwrap.fill(
+    "Kept: of the sources that the jail bans as configured. Besides: banned, but not by the jail "
+    "as configured. Trusted: named by --trust. Delay: from being first counted to the ban, median "
+    "of those that the jail bans as configured; one that is missed waits for ever.",
+    WIDTH,
+)
 
 
 class Besides(NamedTuple):
@@ -85,9 +86,7 @@ class Advice:
                          if "/" in name}  # fmt: skip
         self._kept = [self._overlapping(self.now, outcome.delays) for outcome in outcomes]
         self._besides = [
-            set(outcome.delays)
-            - self._overlapping(outcome.delays, self.now)
-            - set(outcome.trusted)
+            set(outcome.delays) - self._overlapping(outcome.delays, self.now) - set(outcome.trusted)
             for outcome in outcomes
         ]
 
@@ -114,7 +113,9 @@ class Advice:
         if not self._lengths:
             return those.intersection(sources)
         around = {name for other in those for name in self._names(other)}
-        return {each for each in sources if each in around or not those.isdisjoint(self._names(each))}
+        return {
+            each for each in sources if each in around or not those.isdisjoint(self._names(each))
+        }
 
     def _names(self, source: str) -> list[str]:
         """Return a source and the IPv6 networks that it is in, as fail2ban names them."""
@@ -269,7 +270,9 @@ def document(
         parts.append(_short_table("Trusted sources that would be banned", "By", rows))
     if advice.look_at:
         rows = [
-            Row((each.source, f"{each.by:,} of {of}, the strictest: {advice.words(each.strictest)}"))
+            Row(
+                (each.source, f"{each.by:,} of {of}, the strictest: {advice.words(each.strictest)}")
+            )
             for each in advice.look_at
         ]
         title = "Banned besides; explain --source shows what each did"

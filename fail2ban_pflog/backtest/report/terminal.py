@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Optional, TextIO
 
-from ..replay.workers import Progress
+from ..replay.sweep import Progress
 from .text import WIDTH, Document, Style, lines, text
 
 __all__ = ["progress", "show"]

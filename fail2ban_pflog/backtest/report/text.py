@@ -55,6 +55,9 @@ __all__ = [
 
 WIDTH = 80
 
+MOST_TOP = 5
+"""Sources, networks and ports that sent most, or were asked for most."""
+
 MAX_CLOSE = 20
 """Sources that came close, in words; JSON has them all."""
 
@@ -129,6 +132,10 @@ def _facts(result: Result) -> list[tuple[str, str]]:
         ("Packets", f"{result.packets:,}, of which {prevented} would not have come"),
         ("Sources", f"{about}{sources:,}, of which {banned:,} would have been banned"),
     ]
+    most = result.top.most(MOST_TOP)
+    for name, key in (("Most from", "sources"), ("Networks", "networks"), ("Ports", "ports")):
+        if most[key]:
+            facts.append((name, ", ".join(f"{each} ({number:,})" for each, number in most[key])))
     if again:
         facts.append(("Bans", f"{len(result.bans):,}, {again:,} of them of a source that returned"))
     if result.bans:
@@ -301,6 +308,10 @@ def jail_dict(result: Result) -> dict[str, Any]:
         "packets_before_first_ban": result.bans[0].packets if result.bans else None,
         "prevented": result.prevented,
         "prevented_share": round(result.share, 6),
+        "top": {
+            key: [{"name": name, "packets": number} for name, number in found]
+            for key, found in result.top.most(MOST_TOP).items()
+        },
         "options": dict(result.options),
         "trusted": result.trusted,
         "bans": [{**_ban_dict(ban), "trusted": ban.source in trusted} for ban in result.bans],
@@ -353,8 +364,8 @@ def _close_dict(close: Close) -> dict[str, Any]:
 
 
 def as_json(value: Any) -> str:
-    """JSON, readable."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """Return JSON, readable, in ASCII: a file's name may hold what drives a terminal."""
+    return json.dumps(value, indent=2)
 
 
 _BAN_COLUMNS = (

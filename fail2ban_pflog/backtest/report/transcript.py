@@ -13,7 +13,7 @@ from typing import Callable, Optional
 
 from ...policy.kinds import Kind
 from ..replay.evidence import MAX_COUNTED, Counted
-from ..replay.replay import Judge
+from ..replay.replay import Replay
 from .explain import COUNTED, Explanation, Tally
 from .words import clock, count, duration, moment, targets, what_was_asked
 
@@ -42,7 +42,7 @@ class Transcript:
 
     def add(self, each: Explanation) -> None:
         """Tell of a packet."""
-        end = each.reason, each.steps, each.fate, each.verdict
+        end = each.kind, each.steps, each.fate, each.verdict
         if each.fate == COUNTED:
             self.end()
         elif end in self._ends:
@@ -54,7 +54,7 @@ class Transcript:
         else:
             self._ends[end] = 0
         self._out(f"{each.number}: {each.line}\n")
-        short = f"{each.reason} " if each.reason else ""
+        short = f"{each.kind} " if each.kind else ""
         if each.steps not in self._told:
             self._told.add(each.steps)
             self._out("".join(f"    {step}\n" for step in each.steps))
@@ -87,12 +87,12 @@ def _label(end: _End, number: int) -> str:
 # -- the sum of it ---------------------------------------------------------------------------
 
 
-def summary(source: str, judge: Judge, tally: Tally, others: Sequence[Judge]) -> str:
+def summary(source: str, replay: Replay, tally: Tally, others: Sequence[Replay]) -> str:
     """What came of all of a source's packets.
 
-    others: judges of other jails that were given them.
+    others: replays of other jails that were given them.
     """
-    jail = f"jail {judge.jail.name}"
+    jail = f"jail {replay.jail.name}"
     lines = [f"{source}, {count(tally.packets, 'packet')}, {jail}:"]
     for at, ban in tally.bans[:MOST_BANS]:
         why = what_was_asked(ban.evidence)
@@ -103,26 +103,26 @@ def summary(source: str, judge: Judge, tally: Tally, others: Sequence[Judge]) ->
     if len(tally.bans) > MOST_BANS:
         lines.append(f"banned {count(len(tally.bans) - MOST_BANS, 'more time')}.")
     if not tally.bans:
-        lines.append(f"not banned: it came to {tally.highest:g} of {judge.maxretry}.")
+        lines.append(f"not banned: it came to {tally.highest:g} of {replay.maxretry}.")
     fates = [f"{number:,} {fate}" for fate, number in tally.fates.most_common()]
     lines.append(f"Packets: {', '.join(fates)}.")
-    if tally.let_be:
-        reasons = [f"{why} {number:,}" for why, number in tally.let_be.most_common()]
-        lines.append(f"Let be: {', '.join(reasons)}.")
+    if tally.not_counted:
+        reasons = [f"{why} {number:,}" for why, number in tally.not_counted.most_common()]
+        lines.append(f"Not counted: {', '.join(reasons)}.")
     if others:
         lines.append(f"Nearest other jail: {_nearest(source, others)}.")
     return "\n    ".join(lines)
 
 
-def _nearest(source: str, others: Sequence[Judge]) -> str:
+def _nearest(source: str, others: Sequence[Replay]) -> str:
     """The jail that bans a source soonest, or else the one that comes closest to it."""
-    banning = [judge for judge in others if judge.bans]
+    banning = [replay for replay in others if replay.bans]
     if banning:
-        judge = min(banning, key=lambda each: each.bans[0].packets)
-        return f"{judge.jail.name} bans it at the {_ordinal(judge.bans[0].packets + 1)} packet"
-    judge = max(others, key=lambda each: each.highest(source) / each.maxretry)
-    reached = judge.highest(source)
-    return f"{judge.jail.name} comes to {reached:g} of {judge.maxretry}" if reached else "none is"
+        replay = min(banning, key=lambda each: each.bans[0].packets)
+        return f"{replay.jail.name} bans it at the {_ordinal(replay.bans[0].packets + 1)} packet"
+    replay = max(others, key=lambda each: each.highest(source) / each.maxretry)
+    reached = replay.highest(source)
+    return f"{replay.jail.name} comes to {reached:g} of {replay.maxretry}" if reached else "none is"
 
 
 def _ordinal(number: int) -> str:

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ...replay.settings import Outcome
+from ...replay.sweep import Outcome
 from .style import ALARM, FAINT, INK, LOGGED, QUIET, SMALL, Picture, counts, legend, library
 
 MAX_MAPS = 12

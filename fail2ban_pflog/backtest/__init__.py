@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Jails over old captures: who would have been banned, when, and what that prevents.
+"""Replay old captures through jails: which sources would have been banned, and when.
 
-    judging   what fail2ban itself makes of the captures' packets, with many settings at once
-    telling   what came of it: text, JSON, CSV, pictures, advice, every step of one source
+    replay    what fail2ban itself makes of the captures' packets, with many settings at once
+    report    what came of it: text, JSON, CSV, HTML, pictures, every step of one source
     command   the command lines ``backtest`` and ``explain``
 
-Captures of all kinds are read by ``sources.captures``.  ``telling`` imports ``judging``, never
-the other way round.  fail2ban is imported by ``judging.configuration``, ``judging.jails`` and
-``judging.options`` alone, and that only once one of the two commands runs.
+Captures are read by ``sources.captures``.  ``report`` imports ``replay``, never the other way
+round.  fail2ban is imported by ``replay`` alone, and only once one of the two commands runs.
 """

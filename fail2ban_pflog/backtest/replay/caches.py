@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the replays of a sweep have in common is done once per packet.
 
-A packet is decoded and classified once for all jails whose policy is the same, its line is made
+A packet is decoded and classified once for all jails with the same policy, its line is made
 once for all, and matched once for all filters with the same expressions.  What remembers
 something each replay keeps for itself.
 """

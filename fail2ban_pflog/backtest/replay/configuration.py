@@ -51,7 +51,7 @@ own clock, which pass in an instant here."""
 _SKIPPED = frozenset({"addaction", "action", "addlogpath", "addjournalmatch"})
 
 MAX_ERRORS = 3
-"""Different errors that fail2ban logs, as far as they are told."""
+"""Different errors that fail2ban logs, as far as they are reported."""
 
 
 class ConfigurationError(UsageError):
@@ -67,7 +67,7 @@ class JailInfo(NamedTuple):
 
 
 def find_configuration() -> Path:
-    """The configuration directory of this host that knows pflog, or else the package's own.
+    """Return the configuration directory of this host that knows pflog, or else the package's own.
 
     Raises ConfigurationError where there is neither.
     """
@@ -102,7 +102,7 @@ class Configuration:
         self._has_database = self._server_option("dbfile", "").lower() != "none"
 
     def jails(self) -> list[JailInfo]:
-        """All jails, in the order of the configuration."""
+        """Return all jails, in the order of the configuration."""
         found = []
         for name in self._reader.sections():
             if name in ("INCLUDES", "DEFAULT"):
@@ -116,10 +116,14 @@ class Configuration:
         return self._get(name, "logpath").split()
 
     def load(self, name: str, settings: Mapping[str, str]) -> Any:
-        """fail2ban's Jail, ready to be fed.
+        """Make fail2ban's Jail, ready to be fed.
 
-        settings: options of the jail that replace those of the configuration.
-        Raises ConfigurationError.
+        Args:
+            name: of the jail.
+            settings: options of the jail that replace those of the configuration.
+
+        Raises:
+            ConfigurationError: it cannot be made.
         """
         commands, reads_text = self._commands(name, settings)
         server = Server()
@@ -143,7 +147,7 @@ class Configuration:
         return jail
 
     def but_maxretry(self, name: str, settings: Mapping[str, str]) -> str:
-        """What makes the jail, without its maxretry: equal for jails that only differ in that.
+        """Return what makes the jail but its maxretry: equal for jails that only differ in that.
 
         Without its maxmatches as well, which follows maxretry and makes no verdict.
         Raises ConfigurationError.
@@ -156,7 +160,7 @@ class Configuration:
         return re.sub(r",?\s*\bhold=\d+", "", repr(commands))  # which makes no verdict, too
 
     def _commands(self, name: str, settings: Mapping[str, str]) -> tuple[list[list[Any]], bool]:
-        """What a client would tell the server, and whether the jail reads text."""
+        """Return what a client would send to the server, and whether the jail reads text."""
         names = [jail.name for jail in self.jails()]
         if name not in names:
             raise ConfigurationError(
@@ -171,14 +175,14 @@ class Configuration:
                 reader.getOptions()
                 commands: list[list[Any]] = reader.convert(allow_no_files=True)
             except (ValueError, TypeError, configparser.Error) as error:
-                told = "; ".join(errors) or str(error)
-                raise ConfigurationError(f"jail {name}: {told}") from None
+                what = "; ".join(errors) or str(error)
+                raise ConfigurationError(f"jail {name}: {what}") from None
         if errors:
             raise ConfigurationError(f"jail {name}: {'; '.join(errors)}")
         return commands, reads_text
 
     def in_jail_local(self, name: str, settings: Mapping[str, str]) -> dict[str, str]:
-        """Settings as jail.local has them: what is the backend's alone stands in ``backend``.
+        """Return settings as jail.local has them: the backend's alone stand in ``backend``.
 
         Raises ConfigurationError.
         """
@@ -194,7 +198,7 @@ class Configuration:
         return {**plain, "backend": backend}
 
     def own(self, name: str, settings: Mapping[str, str], options: Iterable[str]) -> dict[str, str]:
-        """What the jail says of options by itself, or by ``settings``; those that it has.
+        """Return the jail's own values of options, or those of ``settings``, where it has any.
 
         Raises ConfigurationError.
         """
@@ -207,11 +211,11 @@ class Configuration:
         return {option: found[option] for option in options if option in found}
 
     def _options(self, name: str) -> set[str]:
-        """The names of a jail's own options."""
+        """Return the names of a jail's own options."""
         return {*JailReader._configOpts, *self._reader.options(name, withDefault=True)}
 
     def _merged(self, name: str, settings: Mapping[str, str]) -> Any:
-        """A reader of a jail with its options replaced by ``settings``, its backend's as well.
+        """Make a reader of a jail with its options replaced by ``settings``, its backend's as well.
 
         Raises ConfigurationError.
         """
@@ -244,7 +248,7 @@ class Configuration:
         return reader
 
     def _read(self, name: str, options: Mapping[str, str]) -> Any:
-        """A reader of a jail with its own options replaced."""
+        """Make a reader of a jail with its own options replaced."""
         # Each time anew: a reader keeps what was merged into it.
         reader = JailReader(name, force_enable=True, basedir=str(self.folder))
         reader.read()
@@ -267,10 +271,11 @@ class Configuration:
 
 
 class _Errors(logging.Handler):
-    """What fail2ban logs as errors: the only place where it tells some.
+    """Collects what fail2ban logs as errors: some it reports nowhere else.
 
-    options: of a value of these that it does not understand it only warns, and takes the
-    default; here that is an error.
+    Args:
+        options: of a value of these that it does not understand it only warns, and takes the
+            default; here that is an error.
     """
 
     def __init__(self, options: Iterable[str]) -> None:
@@ -302,7 +307,7 @@ def logged_errors(options: Iterable[str] = ()) -> Iterator[list[str]]:
 
 
 def is_bool(text: str) -> bool:
-    """Whether a text says yes or no; fail2ban takes every other for no."""
+    """Return whether a text says yes or no; fail2ban takes every other for no."""
     return text.lower() in ("1", "on", "true", "yes", "0", "off", "false", "no")
 
 

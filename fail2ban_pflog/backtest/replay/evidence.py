@@ -22,21 +22,24 @@ _PORT_BITS = 17
 
 
 def asked(packet: Packet) -> int:
-    """What a packet asked for as a number: its protocol, with its port or its type of ICMP."""
+    """Return what a packet asked for as a number: protocol, and port or type of ICMP."""
     what = packet.kind if packet.protocol in (ICMP, ICMP6) else packet.dport
     return max(packet.protocol, 0) << _PORT_BITS | (what + 1)
 
 
 def protocol_and_port(number: int) -> tuple[int, int]:
-    """The protocol, and the port or type of ICMP (NONE: none), of what was asked for."""
+    """Return the protocol, and the port or type of ICMP (NONE: none), of such a number."""
     return number >> _PORT_BITS, (number & (1 << _PORT_BITS) - 1) - 1
 
 
 class Evidence(NamedTuple):
     """Packets of one source, as far as they were counted.
 
-    packets: how many.  begin, end: when the first and the last came, seconds since the epoch.
-    asked: what they asked for, see ``asked``; hosts: of whom, 4 or 16 bytes; each once.
+    Attributes:
+        packets: how many.
+        begin, end: when the first and the last came, seconds since the epoch.
+        asked: what they asked for, see ``asked``; each once.
+        hosts: the addresses asked, 4 or 16 bytes; each once.
     """
 
     packets: int
@@ -55,7 +58,7 @@ class Evidence(NamedTuple):
 
     @classmethod
     def of(cls, counted: Iterable[tuple[float, int, bytes]]) -> Evidence:
-        """Of packets: when each came, what it asked for, of which host."""
+        """Make it of packets: when each came, what it asked for, of which host."""
         times, numbers, hosts = tuple(zip(*counted)) or ((), (), ())
         return cls(
             len(times),
@@ -72,7 +75,8 @@ NOTHING = Evidence.of(())
 class Counted:
     """The last packets that were counted of one source.
 
-    most: how many are kept, at most MAX_COUNTED.
+    Args:
+        most: how many are kept, at most MAX_COUNTED.
     """
 
     __slots__ = ("_most", "_packets")
@@ -88,5 +92,5 @@ class Counted:
             del self._packets[0]
 
     def since(self, time: float) -> Evidence:
-        """Those that came no earlier."""
+        """Return those that came no earlier."""
         return Evidence.of(each for each in self._packets if each[0] >= time)

@@ -24,7 +24,7 @@ NEVER = 2**31 - 1
 
 
 class MaxretryGroup:
-    """Feeds replays whose jails differ in nothing but maxretry.
+    """Feeds replays of jails that differ in nothing but maxretry.
 
     Args:
         lead: a replay of the same jail with maxretry NEVER.
@@ -53,7 +53,7 @@ class MaxretryGroup:
             self.lead.packet(record, byteorder, time, source, number)
 
     def _failure(self, ticket: Any, attempts: int) -> None:
-        """Let those members ban whose maxretry is reached."""
+        """Let the members ban that have reached their maxretry."""
         key = self.lead.key(ticket)
         count = self._bans.get(key, 0)
         while count < len(self._members) and attempts >= self._limits[count]:

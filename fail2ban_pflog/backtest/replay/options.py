@@ -20,18 +20,18 @@ BACKEND_OPTIONS = frozenset(Options._fields)
 
 
 def is_pflog(backend: str) -> bool:
-    """Whether a jail's option ``backend`` asks for pflog."""
+    """Return whether a jail's option ``backend`` asks for pflog."""
     return backend.partition("[")[0].strip().lower() == "pflog"
 
 
 def of_backend(backend: str) -> dict[str, str]:
-    """The options in ``pflog[name=value, ...]``.  Raises ValueError."""
+    """Return the options in ``pflog[name=value, ...]``.  Raises ValueError."""
     options: dict[str, str] = extractOptions(backend)[1]
     return options
 
 
 def with_options(backend: str, changes: Mapping[str, str]) -> str:
-    """``pflog[...]`` with some of its options replaced; itself where it says all of them.
+    """Return ``pflog[...]`` with some options replaced; itself where it says all of them.
 
     Raises ValueError.
     """
@@ -51,9 +51,9 @@ def unknown(jail: str, name: str, known: Iterable[str]) -> str:
     """Say that a jail has no such option, and which one may be meant."""
     own = sorted(set(known) - BACKEND_OPTIONS)
     close = difflib.get_close_matches(name, (*own, *BACKEND_OPTIONS), 1)
-    told = (
+    hint = (
         f"is {close[0]} meant?"
         if close
         else f"its own are {', '.join(own)}; its backend's are {', '.join(Options._fields)}"
     )
-    return f"jail {jail} has no option {name}; {told}"
+    return f"jail {jail} has no option {name}; {hint}"

@@ -60,27 +60,22 @@ PURGE_EVERY = 3600.0
 class Ban:
     """A ban.
 
-    source: as fail2ban names it.  number: how many bans of this source it makes.
-    time: when it began, end: when it ends (infinity: never), seconds since the epoch.
-    first: when fail2ban began to count the source; failures: how many it counted.
-    packets: how many packets came before the one that completes it, from all sources.
-    evidence: the packets that were counted within findtime.
-    lines: the last matched lines, as many as the jail's maxmatches.
-    prevented: how many packets would not have been logged, so far.
+    Attributes:
+        source: as fail2ban names it.
+        number: how many bans of this source it makes.
+        time, end: when it began and ends (infinity: never), seconds since the epoch.
+        first: when fail2ban began to count the source.
+        failures: how many it counted.
+        packets: how many packets came before the one that completes it, from all sources.
+        evidence: the packets that were counted within findtime.
+        lines: the last matched lines, as many as the jail's maxmatches.
+        prevented: how many packets would not have been logged, so far.
     """
 
     __slots__ = (
-        "end",
-        "evidence",
-        "failures",
-        "first",
-        "lines",
-        "number",
-        "packets",
-        "prevented",
-        "source",
+        "end", "evidence", "failures", "first", "lines", "number", "packets", "prevented", "source",
         "time",
-    )
+    )  # fmt: skip
 
     def __init__(self, source: str, number: int, time: float, end: float) -> None:
         self.source = source
@@ -123,13 +118,17 @@ class _Tracked:
 class Replay:
     """Feeds a jail.
 
-    jail: from ``Configuration.load``.
-    evidence, lines: whether bans are to hold these.
+    Args:
+        jail: from ``Configuration.load``.
+        evidence, lines: whether bans are to hold these.
 
-    maxretry: the jail's.  lead: itself, see ``run.Feed``.
-    prevented: how many packets would not have been logged.
-    bans: in the order in which they began.
-    on_failure: called with each failure's ticket and the count that it made.
+    Attributes:
+        maxretry: the jail's.
+        lead: itself, see ``run.Feed``.
+        prevented: how many packets would not have been logged.
+        bans: in the order in which they began.
+        on_failure: called with each failure's ticket and the count that it made.
+        group: a record and its byte order -> the pipeline's group; replays may share it.
     """
 
     def __init__(self, jail: Any, evidence: bool = True, lines: bool = True) -> None:
@@ -187,8 +186,8 @@ class Replay:
     def needs_all(self) -> bool:
         """Whether one packet's failure may depend on another source's packets.
 
-        So it is with filters that join lines, and with those whose expressions do not plainly
-        begin with an address, that of the source.
+        So it is with filters that join lines, and with expressions that do not plainly begin with
+        the source's address.
         """
         return (
             self._matches is not None
@@ -219,18 +218,23 @@ class Replay:
         return found
 
     def highest(self, source: str) -> float:
-        """What a source, as fail2ban names it, was counted to at most."""
+        """Return what a source, as fail2ban names it, was counted to at most."""
         tracked = self._tracked.get(source)
         return tracked.count if tracked is not None else 0.0
 
     def packet(
         self, record: Record, byteorder: str, time: float, source: bytes, number: int
     ) -> Optional[Ban]:
-        """Replay one packet; returns the ban that prevents it.
+        """Replay one packet.
 
-        number: of the packet in the captures, from 1.
-        time: of the packet, to which fail2ban's clock was set.
-        source: of the packet, 4 or 16 bytes; empty where there is none.
+        Args:
+            record, byteorder: of the packet.
+            time: of the packet, to which fail2ban's clock was set.
+            source: of the packet, 4 or 16 bytes; empty where there is none.
+            number: of the packet in the captures, from 1.
+
+        Returns:
+            The ban that prevents it.
         """
         if self._matches is not None and not self._matches(record[2]):
             return None
@@ -280,11 +284,11 @@ class Replay:
         return attempts
 
     def _new_count(self) -> Counted:
-        """What is kept of a source of which fail2ban begins to count."""
+        """Make what is kept of a source that fail2ban begins to count."""
         return Counted(self.maxretry) if self._keeps_evidence else _NOT_COUNTED
 
     def _evidence(self, tracked: _Tracked, time: float) -> Evidence:
-        """What fail2ban counts of a source by then."""
+        """Return what fail2ban counts of a source by then."""
         return tracked.counted.since(time - float(self.filter.getFindTime()))
 
     def _failed(self, *_: Any, **__: Any) -> None:
@@ -352,11 +356,11 @@ class Replay:
     # -- sources that fail2ban bans as networks ----------------------------------------
 
     def key(self, ticket: Any) -> Any:
-        """What the packets of a ticket's source are found by: its address, or its network."""
+        """Return what a ticket's source is found by: its address, or its network."""
         return self._address_key(ticket.getIP())
 
     def _held(self, source: bytes) -> Optional[tuple[Ban, Any]]:
-        """The ban of a source or its network, and fail2ban's name of that."""
+        """Return the ban of a source or its network, and fail2ban's name of that."""
         held = self._banned.get(source)
         if held is None and self._networks:
             for size, length in self._networks:

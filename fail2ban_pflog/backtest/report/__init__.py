@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Results, told.
+"""Results as text, JSON, CSV, HTML and pictures.
 
-report      a document of facts and tables; as text, JSON and CSV
-words       times, ports and what a source asked for, in words
-advice      which of a sweep's settings may be followed, and whom to look at before
-sweep       a sweep as tables, JSON and CSV
-explain     every step of the way of one source's packets
-transcript  the same as it is printed, and the sum of it
-pictures    by matplotlib: ports and sources over time, packets over time, sweeps
-page        HTML that holds everything itself
-terminal    colour and progress, where rich is installed
+text      a document of facts and tables, and how it is printed; JSON and CSV
+words     times, ports and what a source asked for, in words
+sweep     a sweep as tables, JSON and CSV, and which of its settings may be followed
+explain   every step of the way of one source's packets; transcript: as it is printed
+html      a page that holds everything itself
+plots     pictures, by matplotlib
+terminal  colour and progress
+files     writes a file whole or not at all
 """

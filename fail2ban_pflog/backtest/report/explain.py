@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Every step of the way of some packets: policy, distinct table, expressions, counter, verdict.
+"""Every step of the way of some packets: policy, dedup table, expressions, counter, verdict.
 
-All packets go through the replay as in a backtest, for a verdict depends on those before;
-the filter's own functions are watched from outside while one that was asked for does.
-Other jails are given the source's packets as well, to be told of in the summary.
+All packets go through the replay as in a backtest, for a verdict depends on those before; the
+filter's own functions are watched from outside.  Other jails are given the source's packets as
+well, for the summary.
 """
 
 from __future__ import annotations
@@ -108,13 +108,15 @@ class Explainer:
     def explain(
         self,
         captures: Captures,
-        tell: Callable[[Explanation], None],
+        add: Callable[[Explanation], None],
         report: Callable[[int], None] = lambda _: None,
     ) -> None:
-        """Replay all packets; call ``tell`` for those that were asked for.
+        """Replay all packets, up to the one that was asked for.
 
-        report: called after each batch with the number of packets so far.
-        Stops behind the packet, if it was one.
+        Args:
+            captures: where they are.
+            add: called with each explanation.
+            report: called after each batch with the number of packets so far.
         """
         for byteorder, records in captures:
             for record in records:
@@ -123,7 +125,7 @@ class Explainer:
                 self.read += 1
                 explanation = self._packet(record, byteorder)
                 if explanation is not None:
-                    tell(explanation)
+                    add(explanation)
                     if self.read == self._number:
                         return
             report(self.read)
@@ -157,7 +159,7 @@ class Explainer:
         line = formatter.text(packet, frame) if packet else f"cannot be read: {problem}"
         fate, steps, verdict = self._tell(prevented, packet is not None)
         if self._replay.problem != failed:
-            verdict = f"not judged: {self._replay.problem}"
+            verdict = f"no verdict: {self._replay.problem}"
         if len(self._replay.bans) > bans:
             ban = self._replay.bans[-1]
             self.tally.bans.append((self.tally.packets, ban))

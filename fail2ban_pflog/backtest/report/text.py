@@ -63,9 +63,13 @@ MAX_CLOSE = 20
 
 
 class Row(NamedTuple):
-    """A row of a table: its cells, lines below it, and whether it is to catch the eye.
+    """A row of a table.
 
-    more: lines for who asks for them: a page opens to them, text has them with ``-v``.
+    Attributes:
+        cells: one for each column.
+        notes: lines below it.
+        marked: whether it is to catch the eye.
+        more: lines that a page opens to; text has them with ``-v``.
     """
 
     cells: tuple[str, ...]
@@ -75,7 +79,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; columns whose name ends in a space are set flush right."""
+    """A table; columns with a name that ends in a space are set flush right."""
 
     title: str
     columns: tuple[str, ...]
@@ -96,7 +100,7 @@ Document = list[Union[Facts, Table, str]]
 
 
 def jail_document(result: Result) -> Document:
-    """What a jail would have done."""
+    """Make the report of what a jail would have done."""
     document: Document = [Facts(f"Jail {result.jail}: {settings(result)}", _facts(result))]
     if result.trusted:
         document.append(_trusted_table(result))
@@ -108,7 +112,7 @@ def jail_document(result: Result) -> Document:
 
 
 def settings(result: Result) -> str:
-    """The jail's three settings in one line."""
+    """Write the jail's three settings in one line."""
     return (
         f"{result.maxretry} in {duration(result.findtime)}, banned for {duration(result.bantime)}"
     )
@@ -148,11 +152,11 @@ _PLAIN = frozenset({("ignoreip", "none"), ("ignoreself", "yes")})
 
 
 def why(ban: Ban) -> str:
-    """What a ban is for, in words: ``15 ports (12 tcp, 3 udp) on 1 host in 4 s``."""
-    told = what_was_asked(ban.evidence) or "what is not known"
+    """Write what a ban is for: ``15 ports (12 tcp, 3 udp) on 1 host in 4 s``."""
+    words = what_was_asked(ban.evidence) or "what is not known"
     if ban.failures > ban.evidence.packets and ban.number > 1:
-        told += "; so few are enough, for it was banned before"
-    return told
+        words += "; so few are enough, for it was banned before"
+    return words
 
 
 def _ban_row(ban: Ban, trusted: bool) -> Row:
@@ -219,14 +223,17 @@ Line = tuple[Style, str]
 
 
 def text(document: Document, verbose: bool = False) -> str:
-    """The document in WIDTH columns; a long address may reach beyond."""
+    """Write the document in WIDTH columns; a long address may reach beyond."""
     return "".join(f"{line}\n" for _, line in lines(document, WIDTH, verbose))
 
 
 def lines(document: Document, width: int = WIDTH, verbose: bool = False) -> Iterator[Line]:
-    """The document's lines, without line feeds, in ``width`` columns.
+    """Yield the document's lines, without line feeds, in ``width`` columns.
 
-    verbose: with what rows have ``more``.
+    Args:
+        document: the report.
+        width: columns.
+        verbose: with what rows have ``more``.
     """
     for part in document:
         for style, line in _part(part, width, verbose):
@@ -294,7 +301,7 @@ def _cells(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 
 
 def jail_dict(result: Result) -> dict[str, Any]:
-    """A result as JSON has it; times are ISO 8601, spans are seconds, -1 is for ever."""
+    """Return a result as JSON has it; times are ISO 8601, spans are seconds, -1 is for ever."""
     trusted = set(result.trusted)
     return {
         "jail": result.jail,
@@ -320,7 +327,7 @@ def jail_dict(result: Result) -> dict[str, Any]:
 
 
 def read_dict(captures: Sequence[Contents], made: float) -> dict[str, Any]:
-    """What was read as JSON has it."""
+    """Return what was read as JSON has it."""
     return {
         "version": __version__,
         "made": iso(made),
@@ -375,7 +382,7 @@ _BAN_COLUMNS = (
 
 
 def as_csv(results: Iterable[Result]) -> str:
-    """One line per ban."""
+    """Write one line per ban."""
     rows = []
     for result in results:
         trusted = set(result.trusted)
@@ -388,7 +395,7 @@ def as_csv(results: Iterable[Result]) -> str:
 
 
 def table_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """CSV with a head."""
+    """Write CSV with a head."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)

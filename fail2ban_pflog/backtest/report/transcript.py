@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What ``explain`` prints: packet by packet, runs of alike ones in one line, and the sum of it.
 
-Steps are told once; where they come again the policy's reason stands for them.  What fail2ban
-counts is told packet by packet; between two of these all others that came to one end are one
+Steps are printed once; where they come again the packet's kind stands for them.  What fail2ban
+counts is printed packet by packet; between two of these all others that came to one end are one
 packet and a number.
 """
 
@@ -20,28 +20,29 @@ from .words import clock, count, duration, moment, targets, what_was_asked
 __all__ = ["Transcript", "summary"]
 
 MOST_BANS = 3
-"""Bans that the summary tells of one by one."""
+"""Bans that the summary lists one by one."""
 
 
 _End = tuple[Optional[Kind], tuple[str, ...], str, str]
-"""What tells packets apart that were not counted: reason, steps, fate, verdict."""
+"""What sets packets apart that were not counted: kind, steps, fate, verdict."""
 
 
 class Transcript:
-    """Makes text of explanations.
+    """Prints explanations.
 
-    out: called with each piece of it.
+    Args:
+        out: called with each piece of text.
     """
 
     def __init__(self, out: Callable[[str], object]) -> None:
         self._out = out
-        self._told: set[tuple[str, ...]] = set()
+        self._printed: set[tuple[str, ...]] = set()
         self._ends: dict[_End, int] = {}  # since the last that was counted -> how many more
         self._last: Optional[Explanation] = None
         self._run = Counted(MAX_COUNTED)
 
     def add(self, each: Explanation) -> None:
-        """Tell of a packet."""
+        """Print a packet."""
         end = each.kind, each.steps, each.fate, each.verdict
         if each.fate == COUNTED:
             self.end()
@@ -55,14 +56,14 @@ class Transcript:
             self._ends[end] = 0
         self._out(f"{each.number}: {each.line}\n")
         short = f"{each.kind} " if each.kind else ""
-        if each.steps not in self._told:
-            self._told.add(each.steps)
+        if each.steps not in self._printed:
+            self._printed.add(each.steps)
             self._out("".join(f"    {step}\n" for step in each.steps))
             short = ""
         self._out(f"    {short}-> {each.verdict}\n")
 
     def end(self) -> None:
-        """Tell how many more there were."""
+        """Print how many more there were."""
         more = {end: number for end, number in self._ends.items() if number}
         if more and self._last is not None:
             number = sum(more.values())
@@ -80,17 +81,19 @@ class Transcript:
 
 
 def _label(end: _End, number: int) -> str:
-    reason, _, fate, _ = end
-    return f"{number:,} {reason} {fate}" if reason else f"{number:,} {fate}"
+    kind, _, fate, _ = end
+    return f"{number:,} {kind} {fate}" if kind else f"{number:,} {fate}"
 
 
 # -- the sum of it ---------------------------------------------------------------------------
 
 
 def summary(source: str, replay: Replay, tally: Tally, others: Sequence[Replay]) -> str:
-    """What came of all of a source's packets.
+    """Sum up what came of all of a source's packets.
 
-    others: replays of other jails that were given them.
+    Args:
+        source, replay, tally: of the packets.
+        others: replays of other jails that were given them.
     """
     jail = f"jail {replay.jail.name}"
     lines = [f"{source}, {count(tally.packets, 'packet')}, {jail}:"]
@@ -107,15 +110,15 @@ def summary(source: str, replay: Replay, tally: Tally, others: Sequence[Replay])
     fates = [f"{number:,} {fate}" for fate, number in tally.fates.most_common()]
     lines.append(f"Packets: {', '.join(fates)}.")
     if tally.not_counted:
-        reasons = [f"{why} {number:,}" for why, number in tally.not_counted.most_common()]
-        lines.append(f"Not counted: {', '.join(reasons)}.")
+        kinds = [f"{kind} {number:,}" for kind, number in tally.not_counted.most_common()]
+        lines.append(f"Not counted: {', '.join(kinds)}.")
     if others:
         lines.append(f"Nearest other jail: {_nearest(source, others)}.")
     return "\n    ".join(lines)
 
 
 def _nearest(source: str, others: Sequence[Replay]) -> str:
-    """The jail that bans a source soonest, or else the one that comes closest to it."""
+    """Name the jail that bans a source soonest, or else the one that comes closest to it."""
     banning = [replay for replay in others if replay.bans]
     if banning:
         replay = min(banning, key=lambda each: each.bans[0].packets)

@@ -17,13 +17,13 @@ __all__ = [
 ]  # fmt: skip
 
 MOST_NAMED = 3
-"""Ports told by name where there is a number as well; behind it their number alone."""
+"""Ports that are named; of more only the number is given."""
 
 SHORTEST = 0.05
 """Seconds; what lasted no longer came at once."""
 
 MOST_HOSTS = 4
-"""Hosts told by their addresses."""
+"""Hosts that are named by their addresses."""
 
 _PORTS = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
 _QUESTIONS = {
@@ -36,7 +36,7 @@ _QUESTIONS = {
 
 
 def duration(seconds: float) -> str:
-    """A time span in one or two units, at most 6 letters: ``45s``, ``1h30m``, ``ever``."""
+    """Write a time span in one or two units, at most 6 letters: ``45s``, ``1h30m``, ``ever``."""
     if math.isinf(seconds) or seconds < 0:
         return "ever"
     if seconds < 10 and seconds != int(seconds):
@@ -45,7 +45,7 @@ def duration(seconds: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """The same as prose has it: ``4 s``, ``1 h 30 min``."""
+    """Write the same as prose has it: ``4 s``, ``1 h 30 min``."""
     if seconds < 10 and round(seconds, 1) != round(seconds):
         return f"{seconds:.1f} s"
     names = {"m": "min"}
@@ -54,7 +54,7 @@ def span(seconds: float) -> str:
 
 
 def _units(seconds: float) -> list[tuple[int, str]]:
-    """The two largest units that a span has."""
+    """Return the two largest units that a span has."""
     left = round(seconds)
     found = []
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
@@ -65,17 +65,17 @@ def _units(seconds: float) -> list[tuple[int, str]]:
 
 
 def moment(time: float, pattern: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """A time in the local time zone."""
+    """Write a time in the local time zone."""
     return datetime.fromtimestamp(time).strftime(pattern)
 
 
 def clock(time: float) -> str:
-    """A time of day in the local time zone."""
+    """Write a time of day in the local time zone."""
     return moment(time, "%H:%M:%S")
 
 
 def zone(time: float) -> str:
-    """The local time zone at a time: ``CET (UTC+01:00)``."""
+    """Write the local time zone at a time: ``CET (UTC+01:00)``."""
     local = datetime.fromtimestamp(time).astimezone()
     offset = local.strftime("%z")
     utc = f"UTC{offset[:3]}:{offset[3:5]}"
@@ -84,7 +84,7 @@ def zone(time: float) -> str:
 
 
 def iso(time: float) -> str:
-    """A time with its zone; empty where it is never."""
+    """Write a time with its zone; nothing where it is never."""
     return "" if math.isinf(time) else datetime.fromtimestamp(time).astimezone().isoformat()
 
 
@@ -92,12 +92,12 @@ def iso(time: float) -> str:
 
 
 def count(number: int, thing: str, things: str = "") -> str:
-    """A number of things: ``1 host``, ``1,200 hosts``."""
+    """Write a number of things: ``1 host``, ``1,200 hosts``."""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
 
 
 def ranges(ports: Iterable[int], most: int = 24) -> str:
-    """Ports in short: ``21-23, 80, 443``; behind ``most`` ranges comes how many are left."""
+    """Write ports in short: ``21-23, 80, 443``; behind ``most`` ranges comes how many are left."""
     spans: list[list[int]] = []
     for port in sorted(ports):
         if spans and spans[-1][1] == port - 1:
@@ -113,26 +113,26 @@ def ranges(ports: Iterable[int], most: int = 24) -> str:
 
 
 def what_was_asked(evidence: Evidence) -> str:
-    """What was counted, to be checked: ``15 ports (12 tcp, 3 udp) on 1 host in 4 s``.
-
-    Empty where nothing is known.
-    """
+    """Write what was counted, so that it can be checked: ``15 tcp ports on 1 host in 4 s``."""
     if not evidence.packets:
         return ""
-    told = targets(evidence.asked, len(evidence.hosts))
+    words = targets(evidence.asked, len(evidence.hosts))
     lasted = evidence.end - evidence.begin
     if evidence.packets > 1:
-        told += f" in {span(lasted)}" if lasted >= SHORTEST else " at once"
+        words += f" in {span(lasted)}" if lasted >= SHORTEST else " at once"
     # More than these can be different: some were repeats.
     if evidence.packets > len(evidence.asked) * len(evidence.hosts):
-        told = f"{count(evidence.packets, 'packet')}{' to' if evidence.ports else ':'} {told}"
-    return told
+        words = f"{count(evidence.packets, 'packet')}{' to' if evidence.ports else ':'} {words}"
+    return words
 
 
 def targets(asked: Iterable[int], hosts: int, least: bool = False) -> str:
-    """What was asked for, of how many hosts: ``22/tcp on 15 hosts``, ``echo requests to 3 hosts``.
+    """Write what was asked for: ``22/tcp on 15 hosts``, ``echo requests to 3 hosts``.
 
-    asked: as ``evidence.asked`` tells it.  least: whether there may have been more of both.
+    Args:
+        asked: numbers as ``evidence.asked`` returns them.
+        hosts: of how many hosts.
+        least: whether there may have been more of both.
     """
     ports: dict[str, list[int]] = {}
     questions: dict[str, None] = {}
@@ -172,10 +172,7 @@ def _few(words: Sequence[str], kind: str) -> list[str]:
 
 
 def names(evidence: Evidence) -> str:
-    """What ``what_was_asked`` gives only numbers of: ``21-23, 80``, ``tcp 1-9; udp 53``.
-
-    Empty where there is no more to tell.
-    """
+    """Name what ``what_was_asked`` only counts: ``21-23, 80``, ``tcp 1-9; udp 53``; or nothing."""
     ports: dict[str, list[int]] = {}
     protocols = []
     for protocol, port in map(protocol_and_port, evidence.asked):
@@ -183,15 +180,17 @@ def names(evidence: Evidence) -> str:
             ports.setdefault(_PORTS[protocol], []).append(port)
         elif protocol not in (ICMP, ICMP6):
             protocols.append(protocol)
-    told = []
+    parts = []
     if sum(map(len, ports.values())) > MOST_NAMED:
         alone = len(ports) == 1 and not protocols
-        told = [ranges(some) if alone else f"{name} {ranges(some)}" for name, some in ports.items()]
+        parts = [
+            ranges(some) if alone else f"{name} {ranges(some)}" for name, some in ports.items()
+        ]
     if len(protocols) > MOST_NAMED:
-        told.append(ranges(protocols) if not ports else f"protocols {ranges(protocols)}")
+        parts.append(ranges(protocols) if not ports else f"protocols {ranges(protocols)}")
     hosts = evidence.hosts
     if len(hosts) > 1:
         named = ", ".join(str(ip_address(host)) for host in hosts[:MOST_HOSTS])
         left = len(hosts) - MOST_HOSTS
-        told.append(named + (f" and {left} more" if left > 0 else ""))
-    return "; ".join(told)
+        parts.append(named + (f" and {left} more" if left > 0 else ""))
+    return "; ".join(parts)

@@ -41,7 +41,7 @@ from .sweep import of_sweep
 __all__ = ["Picture", "element", "of_jail", "of_sweep", "problem", "write"]
 
 OLDEST = (3, 6)
-"""matplotlib's version that can be told not to read a $ as mathematics."""
+"""matplotlib's version that can leave a $ alone, which older ones read as mathematics."""
 
 FORMATS = (".svg", ".png")
 

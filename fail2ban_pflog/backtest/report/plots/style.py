@@ -124,7 +124,7 @@ def as_svg(drawn: Any, title: str) -> str:
 
     Args:
         drawn: the figure.
-        title: what is to be seen, for those who do not see it.
+        title: what is to be seen, for screen readers.
     """
     out = io.StringIO()
     drawn.savefig(out, format="svg", dpi=DPI, metadata={"Date": None, "Creator": None})

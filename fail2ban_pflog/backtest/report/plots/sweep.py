@@ -15,7 +15,7 @@ from ...replay.sweep import Outcome
 from .style import ALARM, FAINT, INK, LOGGED, QUIET, SMALL, Picture, counts, legend, library
 
 MAX_MAPS = 12
-"""More of them nobody compares; the table has all."""
+"""More of them cannot be compared; the table has all."""
 
 MAX_CELLS_ACROSS = 16
 """From so many values on, the cells are too narrow for numbers."""

@@ -212,6 +212,7 @@ class FilterPflog(IgnoreList, SavefileFilter):
         while self.active:
             try:
                 self._step()
+                self.monitor.look()
                 self.performSvc()
                 self.ticks += 1
                 self.unexpected = ""

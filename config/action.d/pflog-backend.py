@@ -75,6 +75,9 @@ def load(path):
 
         where = os.path.dirname(fail2ban_pflog.__file__)
         rows = [("Backend", f"pflog {fail2ban_pflog.__version__}, Python {VERSION}, {where}")]
+        # What the action pf-pflog calls, wherever the package is.
+        command = f"env PYTHONPATH={os.path.dirname(where)} {sys.executable} -m fail2ban_pflog"
+        os.environ["FAIL2BAN_PFLOG"] = command
         register()
     # KeyboardInterrupt, too: nothing of a package may end a server that guards sshd.
     except BaseException as error:

@@ -1,135 +1,232 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The action pf-pflog, run by fail2ban's own code against a pfctl that records its calls."""
+"""The action pf-pflog, run by fail2ban's own code against a pf that decides on packets."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, NamedTuple
 
 import pytest
-from fail2ban.client.actionreader import ActionReader
-from fail2ban.server.action import CommandAction
 
-from tests.support.pfctl import calls, stand_in
+pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
 
-CONFIG = Path(__file__).parents[2] / "config"
+from tests.support.actions import PfServer, info, make_action
+from tests.support.pf import Packet, Pf
 
-Action = Callable[..., Any]
+CHECKER = f"{sys.executable} -m fail2ban_pflog"
+SOURCE, SOURCE6, OTHER = "198.51.100.7", "2001:db8:1:2::7", "203.0.113.9"
+PROBES = [
+    Packet(source, port, interface=interface)
+    for source in (SOURCE, SOURCE6)
+    for port in (22, 80)
+    for interface in ("vtnet0", "vtnet1")
+]
+OURS = {"anchor": ("f2b/pflog", "f2b-pflog"), "table": ("", "f2b-pflog")}
+
+RunPf = Callable[..., tuple[Pf, Any]]
 
 
 @pytest.fixture
-def action(tmp_path: Path) -> Action:
-    """Make the action of jail `pflog` with options; pf.conf's rules are in the file `rules`."""
+def run_pf() -> Iterator[RunPf]:
+    """Make a host whose pf.conf says something, and the action that is to ban there."""
+    servers = []
 
-    def make(rules: str = 'anchor "f2b/*" all\n', **options: str) -> Any:
-        pfctl = stand_in(tmp_path, rules)
-        reader = ActionReader(
-            "pf-pflog",
-            "pflog",
-            {"name": "pflog", "pfctl": str(pfctl), **options},
-            basedir=str(CONFIG),
+    def make(conf: str, dialect: str = "freebsd", **options: str) -> tuple[Pf, Any]:
+        folder = Path(tempfile.mkdtemp())  # a socket's path is short
+        servers.append(PfServer(folder, Pf(dialect, conf)))
+        pfctl = str(servers[-1].program)
+        return servers[-1].pf, make_action(
+            "pf-pflog", **{"pfctl": pfctl, "checker": CHECKER, **options}
         )
-        reader.read()
-        reader.getOptions({})
-        made = CommandAction(None, "pf-pflog")
-        for name, value in reader.convert()[1][4]:
-            setattr(made, name, value)
-        return made
 
-    return make
+    yield make
+    for server in servers:
+        server.close()
 
 
-def info(ip: str) -> dict[str, str]:
-    return {"ip": ip, "family": "inet6" if ":" in ip else "inet4"}
+def gets_in(pf: Pf) -> bool:
+    """Whether anything of what the source sends passes."""
+    return any(pf.decide(packet).passes for packet in PROBES)
 
 
-def test_start_loads_a_rule_for_every_protocol_into_the_jails_own_anchor(
-    action: Action, tmp_path: Path
-) -> None:
-    """The rule names no protocol and no port, is quick, and stands in f2b/pflog."""
-    action().start()
-    assert calls(tmp_path) == ["-s rules", "-a f2b/pflog -f -"]
-    assert (tmp_path / "loaded").read_text().splitlines() == [
-        "table <f2b-pflog> persist counters",
-        "block drop in quick from <f2b-pflog> to any",
-    ]
+def fails(method: Callable[..., Any], *arguments: Any) -> bool:
+    """Whether a method of an action complains."""
+    try:
+        method(*arguments)
+    except RuntimeError:
+        return True
+    return False
 
 
-@pytest.mark.parametrize("ip", ["198.51.100.7", "2001:db8::7", "2001:db8:1:2::/64"])
-def test_ban_adds_to_the_table_and_cuts_states(action: Action, tmp_path: Path, ip: str) -> None:
-    """An address or a prefix goes into the table; its states and source tracking are killed."""
-    made = action()
-    made.start()
-    (tmp_path / "calls").unlink()
-    made.ban(info(ip))
-    assert calls(tmp_path) == [
-        f"-a f2b/pflog -t f2b-pflog -T add {ip}",
-        f"-k {ip}",
-        f"-K {ip}",
-    ]
+def ban(action: Any) -> bool:
+    """Ban the source's addresses; whether the action complains."""
+    complaints = [fails(action.ban, info(each)) for each in (SOURCE, SOURCE6)]
+    return any(complaints)
 
 
-def test_unban_deletes_from_the_table(action: Action, tmp_path: Path) -> None:
-    """Nothing but the one address is deleted again."""
-    made = action()
-    made.start()
-    made.ban(info("198.51.100.7"))
-    made.unban(info("198.51.100.7"))
-    assert calls(tmp_path)[-1] == "-a f2b/pflog -t f2b-pflog -T delete 198.51.100.7"
+# -- Rules that block, and that do not ------------------------------------------------------
+
+ANCHOR, TABLE = "anchor", "table"
+RULES = {
+    # name: where, pf.conf, whether the action starts
+    "parent": (ANCHOR, 'anchor "f2b/*"', True),
+    "absolute": (ANCHOR, 'anchor "/f2b/*"', True),
+    "everything": (ANCHOR, 'anchor "*"', False),  # pf takes it for an anchor of that name
+    "by name": (ANCHOR, 'anchor "f2b/pflog"', True),
+    "nested": (ANCHOR, 'anchor "f2b" {\nanchor "*"\n}', True),
+    "no rule": (ANCHOR, 'anchor "ftp-proxy/*"', False),
+    "anchor itself": (ANCHOR, 'anchor "f2b"', False),
+    "another jail": (ANCHOR, 'anchor "f2b/sshd"', False),
+    "outgoing": (ANCHOR, 'anchor "f2b/*" out', False),
+    "one port": (ANCHOR, 'anchor "f2b/*" in proto tcp to port ssh', False),
+    "after a pass": (ANCHOR, 'pass in quick proto tcp to port 22\nanchor "f2b/*"', False),
+    "table": (TABLE, "block drop in quick from <f2b-pflog>", True),
+    "no table": (TABLE, 'anchor "f2b/*"', False),
+    "longer name": (TABLE, "block drop in quick from <f2b-pflog-slow>", False),
+    "not quick": (TABLE, "block drop in from <f2b-pflog>", False),
+    "to the table": (TABLE, "block drop out quick from any to <f2b-pflog>", False),
+    "table, one port": (TABLE, "block drop in quick proto tcp from <f2b-pflog> to port 22", False),
+    "not in the table": (TABLE, "block drop in quick from ! <f2b-pflog>", False),
+    "other interface": (TABLE, "block drop in quick on vtnet1 from <f2b-pflog>", False),
+}
 
 
-def test_stop_touches_only_its_own_anchor(action: Action, tmp_path: Path) -> None:
-    """Every call that changes something names the jail's anchor."""
-    made = action()
-    made.start()
-    made.ban(info("198.51.100.7"))
-    made.stop()
-    changing = [call for call in calls(tmp_path) if call.split()[0] not in ("-s", "-k", "-K")]
-    assert changing[-2:] == ["-a f2b/pflog -F rules", "-a f2b/pflog -t f2b-pflog -T kill"]
-    assert [call for call in changing if not call.startswith("-a f2b/pflog ")] == []
+@pytest.mark.parametrize("checker", [CHECKER, "/nonexistent"], ids=["evaluated", "no checker"])
+@pytest.mark.parametrize("row", RULES)
+def test_start_takes_only_rules_that_block(run_pf: RunPf, row: str, checker: str) -> None:
+    """It starts where a banned source is blocked, complains where one gets in, and bans anyway.
+
+    Without the package's command it knows fewer rules, and takes none that does not block.
+    """
+    where, conf, starts = RULES[row]
+    pf, action = run_pf(f"block log all\n{conf}\npass in", where=where, checker=checker)
+    complains = fails(action.start)
+    ban(action)
+    assert complains or not gets_in(pf)
+    assert complains is not starts or (row, checker) == ("nested", "/nonexistent")
 
 
-@pytest.mark.parametrize(
-    "rules", ['anchor "f2b/*" all\n', 'anchor "f2b" all {\n', 'pass\nanchor "*" all\n']
-)
-def test_start_accepts_every_rule_that_calls_the_anchor(action: Action, rules: str) -> None:
-    """`f2b/*`, `f2b` with anchors inside, and `*` all reach f2b/pflog."""
-    action(rules).start()
+def test_the_rule_is_for_every_protocol(run_pf: RunPf) -> None:
+    """The rule in the jail's own anchor names no protocol and no port, and is quick."""
+    pf, action = run_pf('anchor "f2b/*"')
+    action.start()
+    assert pf("-a", "f2b/pflog", "-s", "rules").out == (
+        "block drop in quick from <f2b-pflog> to any\n"
+    )
+    assert pf.rulesets[""].rules[0].anchor == "f2b/*"
 
 
-@pytest.mark.parametrize("where", ["anchor", "table"])
-def test_start_fails_where_pf_conf_would_ignore_the_bans(
-    action: Action, tmp_path: Path, where: str
-) -> None:
-    """Rules that nothing calls block nothing: the action says so instead of starting."""
-    with pytest.raises(RuntimeError):
-        action('block drop in log all\nanchor "ftp-proxy/*" all\n', where=where).start()
-    assert calls(tmp_path) == ["-s rules"]
+# -- Bans -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("table", ["<f2b-pflog>", "<f2b-pflog:3>"])
-def test_start_accepts_the_table_as_pfctl_prints_it(action: Action, table: str) -> None:
-    """Some pfctls print the number of addresses with the table's name."""
-    action(f"block drop in quick from {table} to any\n", where="table").start()
+@pytest.mark.parametrize("where", OURS)
+@pytest.mark.parametrize("source", [SOURCE, SOURCE6, "2001:db8:1:2::/64", "198.51.100.0/24"])
+def test_ban_and_unban(run_pf: RunPf, where: str, source: str) -> None:
+    """An address or a network enters the table, its states end, and it leaves the table again."""
+    conf = {ANCHOR: 'anchor "f2b/*"', TABLE: "block drop in quick from <f2b-pflog>"}[where]
+    pf, action = run_pf(f"table <f2b-pflog> persist\n{conf}", where=where, checker="true")
+    pf.states = [SOURCE, SOURCE6, OTHER]
+    action.start()
+    before = len(pf.calls)
+    action.ban(info(source))
+    assert pf.tables[OURS[where]] == [source]
+    assert OTHER in pf.states
+    assert len(pf.states) == 2
+    assert len(pf.calls) - before <= 5  # is it loaded, is it called, add, -k, -K
+    action.unban(info(source))
+    assert pf.tables[OURS[where]] == []
 
 
-def test_start_wants_that_very_table(action: Action) -> None:
-    """A table whose name only begins like it is another one."""
-    with pytest.raises(RuntimeError):
-        action("block drop in quick from <f2b-pflog-slow> to any\n", where="table").start()
+class Change(NamedTuple):
+    """What happens to pf after the first ban, and what the second does then.
+
+    blocks: whether it blocks.  repairs: whether it also puts the rule back.
+    """
+
+    change: Callable[[Pf], Any]
+    blocks: bool
+    where: str = ANCHOR
 
 
-def test_a_table_of_pf_conf_is_used_without_any_anchor(action: Action, tmp_path: Path) -> None:
-    """With where=table addresses go into the main table, and no rule is loaded."""
-    made = action("block drop in quick from <f2b-pflog> to any\n", where="table")
-    made.start()
-    made.ban(info("198.51.100.7"))
-    made.stop()
-    assert calls(tmp_path) == [
-        "-s rules",
-        "-t f2b-pflog -T add 198.51.100.7",
-        "-k 198.51.100.7",
-        "-K 198.51.100.7",
-        "-t f2b-pflog -T flush",
-    ]
+def reload_pf(conf: str) -> Callable[[Pf], Any]:
+    return lambda pf: pf.load("", conf)
+
+
+CHANGES = {
+    "anchor emptied": Change(lambda pf: pf("-a", "f2b/pflog", "-F", "all"), True),
+    "anchor's rules flushed": Change(lambda pf: pf("-a", "f2b/pflog", "-F", "rules"), True),
+    "main rules flushed": Change(lambda pf: pf("-F", "rules"), False),
+    "loaded without the anchor": Change(reload_pf("pass in"), False),
+    "loaded with anchor out": Change(reload_pf('anchor "f2b/*" out\npass in'), False),
+    "loaded again": Change(reload_pf('anchor "f2b/*"\npass in'), True),
+    "table emptied": Change(lambda pf: pf("-t", "f2b-pflog", "-T", "flush"), True, TABLE),
+    "loaded without the table": Change(reload_pf("pass in"), False, TABLE),
+    "table killed and rules flushed": Change(lambda pf: pf("-F", "all"), False, TABLE),
+    "table is full": Change(lambda pf: setattr(pf, "full", 1), False),
+}
+
+
+@pytest.mark.parametrize("row", CHANGES)
+def test_ban_after_a_change(run_pf: RunPf, row: str) -> None:
+    """A ban puts back what was flushed; where it cannot block it fails."""
+    change = CHANGES[row]
+    conf = {ANCHOR: 'anchor "f2b/*"', TABLE: "block drop in quick from <f2b-pflog>"}
+    pf, action = run_pf(f"{conf[change.where]}\npass in", where=change.where, checker="true")
+    action.start()
+    action.ban(info(OTHER))
+    change.change(pf)
+    assert ban(action) is not change.blocks
+    assert gets_in(pf) is not change.blocks
+
+
+def test_states_that_cannot_be_killed(run_pf: RunPf) -> None:
+    """At OpenBSD's securelevel 2 the ban holds, and trykill says what cannot be done."""
+    pf, action = run_pf("block in quick from <f2b-pflog>\npass", "openbsd", where=TABLE)
+    pf.securelevel = 2
+    assert not ban(action)
+    assert not gets_in(pf)
+    assert fails(action._executeOperation, "<trykill>", "checking", [""])
+
+
+# -- The end --------------------------------------------------------------------------------
+
+
+def test_stop_removes_its_own_anchor(run_pf: RunPf) -> None:
+    """Rule and table go; the anchor of another jail stays as it is."""
+    pf, action = run_pf('anchor "f2b/*"')
+    pf.pfctl("-a", "f2b/sshd", "-f", "-", stdin="block quick from <f2b-sshd>")
+    pf("-a", "f2b/sshd", "-t", "f2b-sshd", "-T", "add", OTHER)
+    action.start()
+    ban(action)
+    assert action.actionflush
+    action.flush()
+    action.stop()
+    assert (pf("-a", "f2b/pflog", "-s", "rules").out, pf.tables) == (
+        "",
+        {("f2b/sshd", "f2b-sshd"): [OTHER]},
+    )
+
+
+def test_stop_leaves_what_others_put_into_the_table(run_pf: RunPf) -> None:
+    """With where=table fail2ban unbans each source, and the action deletes nothing else."""
+    pf, action = run_pf("block drop in quick from <f2b-pflog>", where=TABLE)
+    action.start()
+    ban(action)
+    pf("-t", "f2b-pflog", "-T", "add", OTHER)
+    assert not action.actionflush
+    for source in (SOURCE, SOURCE6):
+        action.unban(info(source))
+    action.stop()
+    assert pf.tables[OURS[TABLE]] == [OTHER]
+
+
+def test_start_empties_the_table_of_a_server_that_was_killed(run_pf: RunPf) -> None:
+    """What was banned by a server that ended without a stop is not blocked for good."""
+    pf, action = run_pf('anchor "f2b/*"')
+    action.start()
+    ban(action)
+    action.start()
+    assert pf.tables[OURS[ANCHOR]] == []

@@ -20,10 +20,11 @@ import contextlib
 import functools
 import logging
 import math
+import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Callable
 
 from fail2ban.server.action import CommandAction
@@ -52,6 +53,9 @@ FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0
 
 VERIFY_EVERY = 60.0
 """Seconds at least between two looks whether bans block: each starts an interpreter."""
+
+CHECK_TIMEOUT = 60.0
+"""Seconds that such a look may take."""
 
 LOOK_EVERY = 300.0
 """Seconds after which the rules are looked for without a ban."""
@@ -198,9 +202,7 @@ class ActionMonitor:
         try:
             yield
         except BaseException as error:
-            since = time.strftime("%Y-%m-%d %H:%M:%S")
-            why = "; ".join(stderr.lines) or str(error)
-            words = f"{name} {did} since {since}: {why[:MAX_WORDS]}"
+            words = _words(name, did, stderr.lines or [str(error)])
             if did != BAN:
                 self._failed.setdefault((name, did), words)
             elif len(self._failed_bans) < MAX_FAILED:
@@ -308,17 +310,31 @@ class ActionMonitor:
         self._raise_epoch(name)
         self._put_back()
 
-    def _run(self, name: str, action: Any, command: str, did: str) -> bool:
-        """Run a command of an action; logs when it begins to fail, and when it works again."""
-        before = self._failed.get((name, did))
-        with contextlib.suppress(RuntimeError), self._noting(name, did, "has been checking"):
-            action._executeOperation(f"<{command}>", "checking", family=[""])
-        after = self._failed.get((name, did))
-        if after and not before:
-            self._tell(logging.WARNING, f"action {after}")
-        elif before and not after:
-            self._tell(NOTICE, f"action {name} works again: no longer {did!r}")
-        return after is None
+    def _run(self, name: str, action: Any, command: str, did: str) -> None:
+        """Run a command of an action; logs when it begins to fail, and when it works again.
+
+        Not by fail2ban, which lets one command run at a time: bans do not wait for it.
+        """
+        try:
+            done = subprocess.run(
+                action.replaceTag(f"<{command}>", action._properties),
+                shell=True, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                errors="replace", timeout=CHECK_TIMEOUT, check=False,
+            )  # fmt: skip
+            why = done.stderr.splitlines() if done.returncode else None
+        except (OSError, subprocess.SubprocessError) as error:
+            why = [str(error)]
+        if why is not None:
+            words = _words(name, did, why or ["it failed without a word"])
+            if self._failed.setdefault((name, did), words) is words:
+                self._tell(logging.WARNING, f"action {words}")
+        elif before := self._failed.pop((name, did), None):
+            self._tell(NOTICE, f"action {name} works again; it was: {before}")
+
+
+def _words(name: str, did: str, why: Iterable[str]) -> str:
+    since = time.strftime("%Y-%m-%d %H:%M:%S")
+    return f"{name} {did} since {since}: {'; '.join(why)[:MAX_WORDS]}"
 
 
 def _mark_started(action: Any) -> None:

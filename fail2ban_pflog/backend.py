@@ -102,8 +102,6 @@ class FilterPflog(IgnoreList, SavefileFilter):
         bell(self._wake)
         self._is_introduced = False
         self._next_clean = 0.0
-        if given.brake:
-            self.limit.forget_unbanned(jail.actions)
         logSys.debug("Created %s", self)
 
     def report(self, level: int, message: str) -> None:
@@ -163,6 +161,8 @@ class FilterPflog(IgnoreList, SavefileFilter):
             self._set_hold()
             if not self.selfcheck.look_at_jail(self):
                 self.jail.backend = None  # so a reload makes the jail anew
+            if self.options.brake:
+                self.limit.forget_unbanned(self.jail.actions)
             self.monitor.actions(self.jail.actions)
             self.jail.actions.sleeptime = ACTIONS_SLEEP
             self._is_introduced = False

@@ -7,6 +7,7 @@ and is banned when there is room.
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from typing import Any, Callable
 
@@ -103,9 +104,13 @@ class RateLimit:
             actions: fail2ban's, of the jail.
         """
         unban = actions.removeBannedIP
+        if hasattr(unban, "is_limited"):
+            return
 
+        @functools.wraps(unban)
         def remove(ip: Any = None, db: bool = True, ifexists: bool = False, **more: Any) -> Any:
             forgotten = 0 if isinstance(ip, (list, tuple)) else self._failures.forget_waiting(ip)
             return forgotten + unban(ip, db, ifexists or forgotten > 0, **more)
 
+        remove.is_limited = True  # type: ignore[attr-defined]
         actions.removeBannedIP = remove

@@ -20,7 +20,7 @@ from fail2ban_pflog.commands.host.installation import Fail2ban
 from fail2ban_pflog.commands.host.systems import SYSTEMS
 from fail2ban_pflog.commands.host.tools import Answer
 from tests.support.backtests import BEGIN
-from tests.support.pf import Pf
+from tests.support.pf import Packet, Pf
 from tests.support.pflogs import record, savefile_header, scan, syn
 from tests.support.tools import Tools
 
@@ -221,6 +221,81 @@ def test_rules_that_do_not_block(host: Host) -> None:
     host.banned = {"pflog": []}
     host.says(Mark.NOTE, "198.51.100.0/24", "is it meant so?")
     assert exit_status(host.results()) == 0
+
+
+Happened = list[tuple[str, ...]]
+MEANWHILE: dict[str, tuple[Mark, str, Happened]] = {
+    "nothing": (Mark.OK, "blocks", []),
+    "all flushed": (Mark.WRONG, "lack", [("-F", "all")]),
+    "rules flushed": (Mark.WRONG, "lack", [("-F", "rules")]),
+    "main tables flushed": (Mark.OK, "blocks", [("-F", "Tables")]),
+    "states flushed": (Mark.OK, "blocks", [("-F", "states")]),
+    "anchor's rules flushed": (
+        Mark.WRONG, "no rule that blocks", [("-a", "f2b/pflog", "-F", "rules")]
+    ),
+    "anchor flushed": (Mark.WRONG, "no rule that blocks", [("-a", "f2b/pflog", "-F", "all")]),
+    "anchor's table flushed": (
+        Mark.WRONG, "lacks 2 of 2", [("-a", "f2b/pflog", "-t", "f2b-pflog", "-T", "flush")]
+    ),
+    "an address deleted": (
+        Mark.WRONG, "lacks 1 of 2",
+        [("-a", "f2b/pflog", "-t", "f2b-pflog", "-T", "delete", "198.51.100.7")],
+    ),
+    "pf disabled": (Mark.WRONG, "is disabled", [("-d",)]),
+    "pf.conf without the anchor": (Mark.WRONG, "lack", [("-f", "block log all\npass in")]),
+    "pf.conf with the anchor behind": (
+        Mark.WRONG, "gets in", [("-f", 'pass in quick to port 22\nanchor "f2b/*"\nblock all')]
+    ),
+    "pf.conf that skips the interface": (
+        Mark.NOTE, "not on vtnet0", [("-f", f"set skip on {{ lo vtnet0 }}\n{CONF}")]
+    ),
+    "rules added last, not quick": (Mark.OK, "blocks", [("-f", f"{CONF}pass in proto tcp to port http\n")]),
+    "another anchor beside": (
+        Mark.OK, "blocks", [("-a", "f2b/sshd", "-f", "block in quick from <f2b-sshd>")]
+    ),
+    "another anchor before, which passes": (
+        Mark.WRONG, "gets in", [("-a", "f2b/aaa", "-f", "pass in quick proto tcp to port 22")]
+    ),
+    "an anchor for friends filled": (
+        Mark.WRONG, "gets in",
+        [("-f", CONF.replace('anchor "f2b', 'anchor "vip"\nanchor "f2b')),
+         ("-a", "vip", "-f", "pass in quick from 198.51.100.0/24")],
+    ),
+    "a table for friends filled": (
+        Mark.WRONG, "gets in",
+        [("-f", CONF.replace('anchor "f2b', 'pass in quick from <vip>\nanchor "f2b')),
+         ("-t", "vip", "-T", "add", "198.51.100.0/24")],
+    ),
+    "rules in the anchor's place": (
+        Mark.WRONG, "gets in",
+        [("-a", "f2b/pflog", "-f", "pass in quick to port 22\nblock quick from <f2b-pflog>")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MEANWHILE)
+def test_what_happened_meanwhile(host: Host, case: str) -> None:
+    """Nothing is ok any more once pf would let a packet of a banned source in."""
+    mark, word, happened = MEANWHILE[case]
+    for arguments in happened:
+        if "-f" in arguments:
+            host.pf.pfctl(*arguments[:-1], "-", stdin=arguments[-1])
+        else:
+            host.pf.pfctl(*arguments)
+    host.says(mark, word)
+    status = exit_status(host.results())
+    passing = {host.pf.decide(Packet(source)).rule for source in BANNED
+               if host.pf.decide(Packet(source)).passes}  # fmt: skip
+    assert status == 1 or not passing or mark is Mark.NOTE, passing
+    assert (status == 1) == (mark is Mark.WRONG)
+
+
+def test_redirections_that_a_program_adds(freebsd: Host) -> None:
+    """What miniupnpd loads into its anchor passes before any rule is asked."""
+    freebsd.pf.load("", f'rdr-anchor "miniupnpd" all\n{CONF}')
+    freebsd.says(Mark.OK, "pf blocks")
+    freebsd.pf.load("miniupnpd", "rdr pass proto tcp from any to any port 8080 -> 10.0.0.1")
+    freebsd.says(Mark.WRONG, "gets in", "rdr pass")
 
 
 def test_a_table_in_place_of_an_anchor(host: Host) -> None:

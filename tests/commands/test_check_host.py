@@ -148,7 +148,7 @@ def test_pf_that_is_off(host: Host) -> None:
 LOGS = {
     "all": (Mark.OK, "block drop log all", "block log all"),
     "behind a rule that is not quick": (Mark.OK, "log", "block in all\nblock in log all"),
-    "on egress": (Mark.OK, "on egress", "block in log on egress all"),
+    "on one interface": (Mark.OK, "on v", "block in log on { vtnet0 vio0 } all"),
     "in an anchor": (Mark.OK, "block", 'block in all\nanchor "own" {\nblock in log quick all\n}'),
     "nothing": (Mark.WRONG, "no rule blocks and logs", "block drop in all"),
     "no rule at all": (Mark.WRONG, "no rule blocks and logs", ""),
@@ -189,6 +189,17 @@ def test_log_interface_of_the_jail(host: Host) -> None:
     host.says(Mark.WRONG, "logs to pflog1", "log (to pflog1)")
     host.rules("block drop in log all", "block in log (all, to pflog1) all")
     host.says(Mark.OK, "to pflog1")
+    both = {"interface": "pflog0,pflog1"}
+    host.jails = [jail(options=both, backend='pflog[interface="pflog0,pflog1"]')]
+    host.says(Mark.OK, "pflog1 ", "can be listened to")
+    host.says(Mark.WRONG, "logs to pflog0")
+
+
+def test_log_interface_of_pflogd(host: Host) -> None:
+    """A jail that reads a file needs what the pflogd reads that writes it."""
+    host.change("ps -axww -o args", "-i pflog0", "-i pflog3")
+    host.follow(packets())
+    host.says(Mark.WRONG, "logs to pflog3")
 
 
 def test_outgoing_questions(host: Host) -> None:
@@ -249,7 +260,9 @@ MEANWHILE: dict[str, tuple[Mark, str, Happened]] = {
     "pf.conf that skips the interface": (
         Mark.NOTE, "not on vtnet0", [("-f", f"set skip on {{ lo vtnet0 }}\n{CONF}")]
     ),
-    "rules added last, not quick": (Mark.OK, "blocks", [("-f", f"{CONF}pass in proto tcp to port http\n")]),
+    "rules added last, not quick": (
+        Mark.OK, "blocks", [("-f", f"{CONF}pass in proto tcp to port http\n")]
+    ),
     "another anchor beside": (
         Mark.OK, "blocks", [("-a", "f2b/sshd", "-f", "block in quick from <f2b-sshd>")]
     ),

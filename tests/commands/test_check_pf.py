@@ -115,6 +115,11 @@ ROWS = {
         "on vtnet0 alone pf blocks",
         around('anchor "f2b/*" on vtnet0') + "\npass in on vtnet1",
     ),
+    "quick pass on the group of a LAN": Row(
+        NOTE,
+        "on vtnet0 alone pf blocks",
+        around('pass in quick on lan from any to (self) port 443\nanchor "f2b/*"'),
+    ),
     "anchor on egress": Row(
         NOTE,
         "on vtnet0 alone pf blocks",

@@ -75,11 +75,13 @@ class LoadedRules:
         return [name for name in names if name.rstrip("0123456789") != "lo"]
 
 
-def outside(routes: str) -> frozenset[str]:
-    """Return the interfaces of the default routes in what ``netstat -rn`` prints."""
-    rows = [line.split() for line in routes.splitlines()]
+def outside(ask: Callable[..., Answer]) -> frozenset[str]:
+    """Return the interfaces of the default routes, with all of their groups."""
+    rows = [line.split() for line in ask("netstat", "-rn").out.splitlines()]
     names = {row[-1] for row in rows if row and row[0] in ("default", "0.0.0.0", "::/0")}
-    return frozenset({*names, "egress"} if names else ())
+    texts = [ask("ifconfig", name).out for name in sorted(names)]
+    groups = [line.split()[1:] for line in "\n".join(texts).splitlines() if "groups:" in line]
+    return frozenset({*names, *(group for each in groups for group in each)})
 
 
 def holds(entries: Sequence[str], address: str) -> bool:
@@ -118,7 +120,7 @@ def blocks(
     outcomes = _outcomes(loaded, table, anchor, interfaces)
     there = _result(loaded, name, table, anchor, banned, outcomes)
     if there.mark in (Mark.OK, Mark.NOTE):
-        names = ", ".join(sorted(interfaces - {"egress"}))
+        names = ", ".join(sorted(each for each in interfaces if each[-1].isdigit()))
         found = f"on {names} alone {there.found}; elsewhere {result.found}"
         return note(name, found, there.advice)
     return result
@@ -201,7 +203,7 @@ def _run(arguments: argparse.Namespace) -> int:
     words = shlex.split(arguments.pfctl)
     translation = find_system().name != "OpenBSD"
     loaded = LoadedRules(lambda *more: run([*words, *more]), translation)
-    routes = run(("netstat", "-rn")).out
-    result = blocks(loaded, "pf", arguments.table, arguments.anchor.strip("/"), outside(routes))
+    interfaces = outside(lambda *command: run(command))
+    result = blocks(loaded, "pf", arguments.table, arguments.anchor.strip("/"), interfaces)
     print(result.line, file=sys.stdout if result.mark is Mark.OK else sys.stderr)
     return exit_status([result])

@@ -9,13 +9,13 @@ from contextlib import suppress
 from typing import Optional
 
 from ...errors import PflogError
-from ...options import short
+from ...options import DEFAULT_INTERFACE, short
 from ...sources.look import Look, look
 from ..host.tools import Answer
 from .result import Result, note, ok, unseen, wrong
 from .subject import Jail, Subject
 
-__all__ = ["captures"]
+__all__ = ["captures", "written"]
 
 ENOUGH = 60
 """Bytes of a packet behind pf's header: IPv6 and TCP up to its flags and window."""
@@ -30,7 +30,7 @@ SILENCE = 86_400.0
 def captures(subject: Subject) -> Iterator[Result]:
     """Look at what the enabled jails read."""
     jails = subject.jails
-    for interface in sorted({jail.interface for jail in jails if jail.interface}):
+    for interface in sorted({each for jail in jails for each in jail.interfaces}):
         yield from _interface(subject, interface)
     files = {path: jail for jail in jails for path in jail.logpaths}
     for jail in subject.text_jails:
@@ -119,13 +119,26 @@ def _snaplen(subject: Subject, path: str, seen: Look) -> Optional[Result]:
     )
 
 
+def _processes(subject: Subject) -> Answer:
+    return subject.ask("ps", "-axww", "-o", "args")
+
+
+def written(subject: Subject) -> dict[str, str]:
+    """Return the files that a pflogd writes, each with the interface that it is logged to."""
+    found = {}
+    for title in re.findall(r"^pflogd: \[running\] (.*)", _processes(subject).out, re.MULTILINE):
+        interface = re.search(r"-i (\S+)", title)
+        if path := re.search(r"-f (/\S+)", title):
+            found[path[1]] = interface[1] if interface else DEFAULT_INTERFACE
+    return found
+
+
 def _pflogd(subject: Subject, paths: list[str]) -> Iterator[Result]:
-    answer = subject.ask("ps", "-axww", "-o", "args")
+    answer = _processes(subject)
     if answer.problem:
         yield unseen("pflogd", answer.problem)
         return
-    titles = re.findall(r"^pflogd: \[running\] (.*)", answer.out, re.MULTILINE)
-    writes = {match[1]: title for title in titles if (match := re.search(r"-f (/[^ ]+)", title))}
+    writes = written(subject)
     silent = [path for path in paths if path not in writes]
     if not writes and not subject.system.pflogd.flags:
         yield unseen(
@@ -162,7 +175,7 @@ def _flush(subject: Subject) -> Result:
     given = re.search(r"-d *(\d+)", answer.out)
     delay = int(given[1]) if given else FLUSH
     found = f"runs, and holds packets back for {short(delay)}"
-    late = [jail.name for jail in subject.jails if jail.logpaths and not jail.interface]
+    late = [jail.name for jail in subject.jails if jail.logpaths and not jail.interfaces]
     if delay >= FLUSH and late:
         advice = _set_flag(subject, "-d", "5")
         return note(

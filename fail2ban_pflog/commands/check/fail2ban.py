@@ -104,7 +104,7 @@ def changeable(directory: Path) -> str:
 def _pcapy(subject: Subject, loaded: dict[str, Any]) -> Result:
     """Can its Python listen and filter, and does a jail need it?"""
     jails = subject.jails
-    needed = [jail.name for jail in jails if jail.interface or jail.bpf]
+    needed = [jail.name for jail in jails if jail.interfaces or jail.bpf]
     if problem := loaded.get("pcapy_problem"):
         if not needed:
             return ok("pcapy", "not there, and no jail needs it")

@@ -6,7 +6,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ...options import DEFAULT_INTERFACE
 from .blocks import FAMILIES, LoadedRules, blocks, holds, outside
+from .captures import written
 from .evaluate import evaluate
 from .result import Result, note, ok, unseen, wrong
 from .ruleset import Packet, Rule
@@ -34,13 +36,22 @@ def pf(subject: Subject) -> Iterator[Result]:
     if rules is None:
         yield unseen("rules", loaded.ask("-s", "rules").problem)
         return
-    interfaces = outside(subject.ask("netstat", "-rn").out)
-    for interface in sorted({jail.interface or "pflog0" for jail in subject.jails} or {"pflog0"}):
-        yield _logs(subject, loaded, interface, interfaces)
+    interfaces = outside(subject.ask)
+    for name in _log_interfaces(subject):
+        yield _logs(subject, loaded, name, interfaces)
     yield _questions(subject, rules)
     yield from _scrub(subject, loaded.ask("-s", "rules").out)
     for jail in subject.all_jails:
         yield from _bans(subject, jail, loaded, interfaces)
+
+
+def _log_interfaces(subject: Subject) -> list[str]:
+    """Return where the jails need what pf blocks: their interfaces, and pflogd's."""
+    files = written(subject)
+    found = {each for jail in subject.jails for each in jail.interfaces}
+    paths = [path for jail in subject.jails if not jail.interfaces for path in jail.logpaths]
+    found |= {files.get(path, DEFAULT_INTERFACE) for path in paths}
+    return sorted(found or {DEFAULT_INTERFACE})
 
 
 def _logs(
@@ -65,7 +76,7 @@ def _logs(
     if unread:
         return unseen("log", f"cannot tell whether pf logs what it blocks: {unread[0]}")
     advice = f"`block drop in log all` in {subject.system.rules}"
-    if interface != "pflog0":
+    if interface != DEFAULT_INTERFACE:
         advice = advice.replace("log", f"log (to {interface})", 1)
     if logging:
         return note("log", f"pf logs only a part of what it blocks: {logging[0].text}", advice)

@@ -72,7 +72,7 @@ class Packet:
         family: ``inet`` or ``inet6``.
         table: the table that holds its source; "" for a source in no table.
         home: the anchor that the table is in; "" for the main ruleset.
-        interfaces: where it comes in, with the interface's groups; empty where it may be any.
+        interfaces: where it comes in, with all groups of these; empty where it may be any.
     """
 
     family: str
@@ -193,7 +193,7 @@ class Rule:
             match = Match.NEVER
         elif name in interfaces:
             match = Match.ALWAYS
-        elif interfaces and name[-1].isdigit() and " " not in name:
+        elif interfaces and " " not in name:
             match = Match.NEVER
         else:
             return Match.MAYBE
@@ -218,7 +218,7 @@ def parse(text: str) -> list[Rule]:
     for line in map(str.strip, text.splitlines()):
         if line == "}" and len(open_blocks) > 1:
             open_blocks.pop()
-        elif line and not re.match(r"(?:no )?scrub\b", line):
+        elif line and not re.match(r"(?:no )?(?:scrub|dummynet)\b", line):
             block = line.endswith(" {")
             said = line[:-2] if block else line
             read = _RULE.fullmatch(said)

@@ -59,13 +59,18 @@ class Jail:
         return list(self.settings["logpaths"])
 
     @property
-    def interface(self) -> str:
-        """Return what it listens on; "" where it follows files alone, or its options are wrong."""
+    def interfaces(self) -> tuple[str, ...]:
+        """Return what it listens on; nothing where it reads files alone, or options are wrong."""
         try:
-            named = self.options.interface
+            named = self.options.interfaces
         except PflogError:
-            return ""
-        return named or ("" if self.settings["logpath"] else DEFAULT_INTERFACE)
+            return ()
+        return named or (() if self.settings["logpath"] else (DEFAULT_INTERFACE,))
+
+    @property
+    def interface(self) -> str:
+        """Return the first of its interfaces, or ""."""
+        return (*self.interfaces, "")[0]
 
     @property
     def bpf(self) -> str:

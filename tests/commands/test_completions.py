@@ -96,7 +96,7 @@ def complete(line: str, folder: Path) -> list[str]:
         ("fail2ban-pflog backtest --config con", ["config"]),
         ("fail2ban-pflog backtest --jail pf", ["pflog", "pflog-strict", "pflog-slow"]),
         ("fail2ban-pflog backtest --set max", ["maxretry="]),
-        ("fail2ban-pflog explain --set pre", ["prefix6="]),
+        ("fail2ban-pflog explain --set pre", ["prefix4=", "prefix6="]),
         ("fail2ban-pflogd --fol", ["--follow"]),
         ("fail2ban-pflogd -f READ", ["README.md"]),
     ],

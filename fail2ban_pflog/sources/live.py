@@ -206,8 +206,8 @@ class LiveSource:
                 0,
                 0,
                 f"idle because {self.interface} has link type {found} instead of "
-                f"{self._link_type}: it is no log interface of a packet filter (pflog0, or what "
-                "`ifconfig` shows as pflogN; on Linux nflog:5)",
+                f"{self._link_type}: it is no log interface of pf (pflog0, or what `ifconfig` "
+                "shows as pflogN), nor of Linux (nflog:5)",
             )
 
     def _set_filter(self, handle: Any, failure: type[Exception]) -> None:

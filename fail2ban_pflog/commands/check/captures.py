@@ -11,6 +11,7 @@ from typing import Optional
 from ...errors import PflogError
 from ...options import DEFAULT_INTERFACE, short
 from ...sources.look import Look, look
+from ...sources.nflog import group
 from ..host.tools import Answer
 from .result import Result, note, ok, unseen, wrong
 from .subject import Jail, Subject
@@ -31,6 +32,8 @@ def captures(subject: Subject) -> Iterator[Result]:
     """Look at what the enabled jails read."""
     jails = subject.jails
     for interface in sorted({each for jail in jails for each in jail.interfaces}):
+        if group(interface) is not None:  # see linux
+            continue
         yield from _interface(subject, interface)
     files = {path: jail for jail in jails for path in jail.logpaths}
     for jail in subject.text_jails:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from .captures import captures
 from .fail2ban import configuration
+from .linux import linux
 from .network import network
 from .pf import pf
 from .result import Result
@@ -18,5 +19,6 @@ __all__ = ["examine"]
 
 def examine(subject: Subject) -> Iterator[Result]:
     """Yield the results as they come."""
-    for check in (configuration, server, captures, pf, network):
+    firewall = linux if subject.system.name == "Linux" else pf
+    for check in (configuration, server, captures, firewall, network):
         yield from check(subject)

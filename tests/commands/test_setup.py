@@ -165,8 +165,10 @@ BASH, ZSH = "share/bash-completion/completions/fail2ban-pflog", "share/zsh/site-
         ("linux", "etc/fail2ban", ["usr/local/share/man/man1/fail2ban-pflog.1",
                                    "etc/systemd/system/fail2ban-pflogd.service",
                                    "etc/logrotate.d/fail2ban-pflogd",
+                                   "etc/fail2ban/jail.d/pflog.linux.conf",
                                    f"usr/local/{BASH}", f"usr/local/{ZSH}fail2ban-pflog"],
-         ["systemctl enable --now fail2ban-pflogd", "systemctl restart fail2ban"]),
+         ["systemctl enable --now fail2ban-pflogd", "systemctl restart fail2ban",
+          "group 5 queue-threshold 1 drop", "--nflog-threshold 1"]),
     ],
 )  # fmt: skip
 def test_each_system(

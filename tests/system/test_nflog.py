@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 from fail2ban_pflog.sources.nflog import LISTENERS
 from tests.support.linux import FLOOD, TALK, Linux, address, linux, missing, within
-from tests.support.server import Server, wait_for
+from tests.support.server import REPO, Server, wait_for
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "never")
 
@@ -33,7 +34,6 @@ def jail(folder: Path, **options: object) -> str:
     """The shipped jail as a user enables it on Linux, but for the state's directory."""
     lines = {
         "enabled": "true",
-        "backend": "pflog[interface=nflog:5, distinct=port, mode=normal]",
         "banaction": f'nft-pflog[state="{folder}/state"]',
         "action": "%(action_)s\n         recorder",
         **options,
@@ -44,7 +44,9 @@ def jail(folder: Path, **options: object) -> str:
 @pytest.fixture
 def f2b(server: MakeServer, net: Linux, tmp_path: Path) -> Server:
     """The server on the host, listening; at the end of the test its log is read."""
-    made = server(jail(tmp_path)).start(*within(net.host))
+    made = server(jail(tmp_path))
+    shutil.copy(REPO / "files/linux/pflog.linux.conf", made.config / "jail.d")
+    made.start(*within(net.host))
     wait_for(lambda: "listening" in made.status("pflog").get("nflog:5", ""), "listening")
     return made
 

@@ -304,41 +304,35 @@ def _match(statement: dict[str, Any], version: int) -> Match:
 
 def _logs(chains: Chains, number: int) -> Result:
     """Is what arrives at a closed port logged to the group and dropped, over IPv4 and IPv6?"""
-    advice = f"{_RULE.format(number)}, as the last rule of the chain that drops"
-    whole: dict[int, tuple[dict[str, Any], str]] = {}
-    partial = ""
-    for version in _FAMILIES:
-        for hooks in _PATHS:
-            walk = _Walk(chains, version, number)
-            walk.path(hooks)
-            if walk.accepted:
-                found = f"{walk.accepted} logs to group {number} what may be let in"
-                return wrong("log", f"{found}: honest hosts would be banned", "log and drop in one "
-                             "rule, behind those that accept")  # fmt: skip
-            for log, sure, where in walk.dropped:
-                if sure:
-                    whole.setdefault(version, (log, where))
-                else:
-                    partial = where
+    advice = f"{_RULE.format(number)}, behind the rules that accept"
+    walks = [(version, _Walk(chains, version, number)) for version in _FAMILIES for _ in _PATHS]
+    for (_, walk), hooks in zip(walks, _PATHS * len(_FAMILIES)):
+        walk.path(hooks)
+    if accepted := next((walk.accepted for _, walk in walks if walk.accepted), ""):
+        found = f"{accepted} logs to group {number} what may be let in: honest hosts are banned"
+        return wrong("log", found, "log and drop in one rule, behind those that accept")
+    met = [(version, *each) for version, walk in walks for each in walk.dropped]
+    whole = {version: (log, where) for version, log, sure, where in met if sure}
     if not whole:
-        if partial:
-            return note("log", f"{partial} logs to group {number} only a part of what is dropped")
-        rules = [each for chain in chains.values() for rule in chain.rules for each in rule]
-        if any((each.get("log") or {}).get("group") == number for each in rules):
-            found = f"the rule that logs to group {number} is not met by what is dropped"
-            return wrong("log", f"{found}: a rule before drops it, or no chain calls it", advice)
-        return wrong(
-            "log", f"no rule logs to group {number}: fail2ban gets nothing to read", advice
-        )
-    log, where = next(iter(whole.values()))
+        return _unmet(chains, number, next((where for *_, where in met), ""), advice)
+    where = next(where for _, where in whole.values())
     if len(whole) < len(_FAMILIES):
-        return note(
-            "log", f"{where} logs what it drops, but over IPv{next(iter(whole))} alone", advice
-        )
+        found = f"{where} logs what it drops, but over IPv{next(iter(whole))} alone"
+        return note("log", found, advice)
     if any(log.get("queue-threshold") != 1 for log, _ in whole.values()):
-        return note("log", f"{where} logs what it drops; packets come up to a second late",
-                    "queue-threshold 1 in that rule (iptables: --nflog-threshold 1)")  # fmt: skip
+        found = f"{where} logs what it drops; packets come up to a second late"
+        return note("log", found, "queue-threshold 1 in that rule (iptables: --nflog-threshold 1)")
     return ok("log", f"{where} logs what it drops to group {number}, at once")
+
+
+def _unmet(chains: Chains, number: int, partial: str, advice: str) -> Result:
+    if partial:
+        return note("log", f"{partial} logs to group {number} only a part of what is dropped")
+    rules = [each for chain in chains.values() for rule in chain.rules for each in rule]
+    if any((each.get("log") or {}).get("group") == number for each in rules):
+        found = f"the rule that logs to group {number} is not met by what is dropped"
+        return wrong("log", f"{found}: a rule before drops it, or no chain calls it", advice)
+    return wrong("log", f"no rule logs to group {number}: fail2ban gets nothing to read", advice)
 
 
 def _bans(subject: Subject, jail: Jail, ruleset: list[dict[str, Any]], chains: Chains) -> Result:

@@ -18,6 +18,7 @@ class Shipped(NamedTuple):
     """A file of ours below files/, and where a system wants it.
 
     Attributes:
+        target: Its path; `{config}` is fail2ban's configuration directory.
         is_default: Written only where nothing is, and the administrator's from then on.
     """
 
@@ -46,6 +47,16 @@ block drop in log all
 anchor "f2b/*"          # before the rules that pass"""
 
 
+_LINUX_RULES = """\
+nft add rule inet filter input log prefix drop-in group 5 queue-threshold 1 drop
+nft add rule inet filter output ct state new log prefix out group 5 queue-threshold 1
+# the first behind the rules that accept; with iptables, and so with ip6tables:
+iptables -A INPUT -j NFLOG --nflog-group 5 --nflog-prefix drop-in --nflog-threshold 1
+iptables -A INPUT -j DROP
+iptables -A OUTPUT -m conntrack --ctstate NEW -j NFLOG --nflog-group 5 --nflog-prefix out \\
+    --nflog-threshold 1"""
+
+
 class System(NamedTuple):
     """One system.
 
@@ -56,7 +67,7 @@ class System(NamedTuple):
         completions: The directory with those of bash and zsh.
         writer: What the text log's writer needs.
         start_writer: How the writer is started.
-        service: What fail2ban itself lacks.
+        service: What fail2ban itself lacks on this system.
         remains: What is the administrator's to remove, beside pf.conf and jail.local; a line each.
         restart: How fail2ban is restarted.
         rules: The file with pf's rules, or where they are.
@@ -186,11 +197,11 @@ SYSTEMS = {
         ),
         restart="systemctl restart fail2ban",
         install="apt install fail2ban",
-        rules="the pf.conf of the host whose log this is",
-        firewall="block drop in log all",
-        source="logpath = /var/log/pflog    # which the other host's pflogd writes",
-        action="action  = nftables[type=allports]",
-        pflogd=Pflogd(start="there is no pf here: logpath= a file that a BSD's pflogd writes"),
+        service=(Shipped("linux/pflog.linux.conf", "{config}/jail.d/pflog.linux.conf"),),
+        rules="/etc/nftables.conf, or what loads your rules",
+        firewall=_LINUX_RULES,
+        enable="systemctl enable --now nftables",
+        pflogd=Pflogd(start=""),
         clock=(("timedatectl", "show", "-p", "NTPSynchronized"), "=yes"),
     ),
 }

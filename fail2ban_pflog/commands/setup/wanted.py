@@ -62,7 +62,7 @@ def wanted(
         if not str(target).startswith(_SEARCHED)
     ]
     shipped = [*system.service, *(system.writer if writer else ())]
-    return [*files, *(_adapted(share, system, each) for each in shipped)]
+    return [*files, *(_adapted(share, system, each, config) for each in shipped)]
 
 
 def _section(page: Path) -> str:
@@ -80,7 +80,7 @@ def _local_text(path: str) -> bytes:
     return _LOCAL_TEXT.format(path=path).encode()
 
 
-def _adapted(share: Share, system: System, shipped: Shipped) -> Wanted:
+def _adapted(share: Share, system: System, shipped: Shipped, config: str) -> Wanted:
     """Put the paths that our program has here into a file of the writer."""
     content = (share.files / shipped.source).read_bytes()
     program = next((each for each in share.programs if each.name == "fail2ban-pflogd"), None)
@@ -91,4 +91,5 @@ def _adapted(share: Share, system: System, shipped: Shipped) -> Wanted:
         first = program.open("rb").readline().strip()
         if first.startswith(b"#!/"):
             content = _PYTHON.sub(first[2:] or b"python3", content)
-    return Wanted(shipped.target, content, mode=shipped.mode, is_default=shipped.is_default)
+    target = shipped.target.format(config=config)
+    return Wanted(target, content, mode=shipped.mode, is_default=shipped.is_default)

@@ -200,6 +200,7 @@ SYSTEMS = {
         service=(Shipped("linux/pflog.linux.conf", "{config}/jail.d/pflog.linux.conf"),),
         rules="/etc/nftables.conf, or what loads your rules",
         firewall=_LINUX_RULES,
+        action="banaction = nft-pflog",
         enable="systemctl enable --now nftables",
         pflogd=Pflogd(start=""),
         clock=(("timedatectl", "show", "-p", "NTPSynchronized"), "=yes"),

@@ -110,9 +110,9 @@ def test_lines_name_interface_and_prefix(f2b: Server, net: Linux) -> None:
     """The lines of a ban name the rule by its prefix and the interface by its name."""
     net.scan(SCANNER, range(1, 16))
     f2b.wait_for_bans(address(SCANNER))
+    wait_for(lambda: len(f2b.matches(address(SCANNER))) == 15, "the lines")
     lines = f2b.matches(address(SCANNER))
     head = f"rule 0.drop-in.0/0(match): block in on eth{SCANNER}: {address(SCANNER)}."
-    assert len(lines) == 15
     assert all(head in line for line in lines), lines
     status = f2b.status("pflog")
     assert "0 dropped by the kernel" in status["nflog:5"]

@@ -20,7 +20,6 @@ import itertools
 import json
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -29,6 +28,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from fail2ban_pflog.pflog.header import Header
+from fail2ban_pflog.pflog.savefile import Decoder
 
 from . import labels, more
 from .actors import ACTORS, HOST, HOST6, HOSTS, TOOLS, Actor
@@ -173,25 +175,13 @@ def play(actors: Sequence[Actor], capture: Path, work: Path) -> None:
     tcpdump.wait()
 
 
-# -- NFLOG to pflog ----------------------------------------------------------------------
-
-_PAYLOAD, _PREFIX = 9, 10  # attributes of linux/netfilter/nfnetlink_log.h
-
-
 def dropped(capture: Path) -> Iterator[Dropped]:
-    """Yield each packet of an NFLOG savefile in this machine's order."""
+    """Yield each packet of an NFLOG savefile; as a pflog frame's IP packet and direction."""
     data = capture.read_bytes()
-    at = 24
-    while at + 16 <= len(data):
-        seconds, micros, size, _ = struct.unpack_from("=IIII", data, at)
-        record, at = data[at + 16 : at + 16 + size], at + 16 + size
-        attributes, cursor = {}, 4
-        while cursor + 4 <= len(record):
-            length, kind = struct.unpack_from("=HH", record, cursor)
-            attributes[kind & 0x7FFF] = record[cursor + 4 : cursor + length]
-            cursor += max(4, (length + 3) & ~3)
-        inbound = attributes.get(_PREFIX, b"").startswith(b"in")
-        yield Dropped(seconds + micros / 1e6, inbound, attributes[_PAYLOAD])
+    decoder = Decoder()
+    for seconds, micros, frame in decoder.feed(data):
+        header = Header.parse(frame, decoder.byteorder)
+        yield Dropped(seconds + micros / 1e6, header.direction == 1, frame[header.start :])
 
 
 def write(stem: Path, actors: Sequence[Actor], capture: Path) -> None:

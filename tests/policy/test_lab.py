@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import struct
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,8 @@ from fail2ban_pflog.pflog.savefile import FILE_HEADER_SIZE, FileHeader
 from lab import evaluate, frames, lab, synthetic
 from lab.labels import Dropped, Label, write
 from lab.scene import KINDS
+from tests.support.nflog import INPUT, OUTPUT, nflog
+from tests.support.pflogs import record, savefile_header
 
 ONE, TWO = "198.18.0.1", "2001:db8::1"
 
@@ -101,18 +102,11 @@ def test_synthetic_captures(tmp_path: Path) -> None:
 
 
 def test_nflog_records(tmp_path: Path) -> None:
-    """The packet and the rule's prefix are taken from NFLOG's attributes, which are padded."""
-
-    def attribute(kind: int, data: bytes) -> bytes:
-        return struct.pack("=HH", 4 + len(data), kind) + data + bytes(-len(data) % 4)
-
+    """The packet and the direction are taken from NFLOG's records as the backend takes them."""
     packet = frames.ip(ONE, "10.99.0.2", 17, frames.udp(53, 5353, 3), 60)
     capture = tmp_path / "nflog.pcap"
-    records = b""
-    for prefix in (b"in\0", b"out\0"):
-        record = b"\2\0\0\0" + attribute(10, prefix) + attribute(9, packet)
-        records += struct.pack("=IIII", 5, 250_000, len(record), len(record)) + record
-    capture.write_bytes(bytes(24) + records)
+    records = b"".join(record(5.25, nflog(packet, hook=hook)) for hook in (INPUT, OUTPUT))
+    capture.write_bytes(savefile_header(239, 65535) + records)
     assert list(lab.dropped(capture)) == [
         Dropped(5.25, True, packet),
         Dropped(5.25, False, packet),

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Optional
@@ -114,6 +115,21 @@ def address(peer: int, version: int = 4, *, host: bool = False) -> str:
     return f"198.18.{peer}.{last}" if version == 4 else f"fd98:{peer}::{last}"
 
 
+class Talk:
+    """A connection to the open port that is kept."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self) -> str:
+        """Send something; returns ``answered``, ``closed``, ``cut``, or nothing: not connected."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write("\n")
+        return self._process.stdout.readline().strip()
+
+
 class Linux:
     """The host and its peers, which count from 1.
 
@@ -141,12 +157,30 @@ class Linux:
         """Run nft on the host."""
         return self.run(self.host, "nft", *(command or ("-f", "-")), text=text)
 
-    def python(self, namespace: str, code: str, *arguments: object) -> subprocess.Popen[str]:
+    def python(
+        self, namespace: str, code: str, *arguments: object, quiet: bool = False
+    ) -> subprocess.Popen[str]:
         """Start a Python program in a namespace, with pipes."""
         command = within(namespace, sys.executable, "-c", code, *map(str, arguments))
+        errors = subprocess.DEVNULL if quiet else None
         return subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            bufsize=1,
         )
+
+    def talk(self, peer: int, version: int = 4) -> Talk:
+        """Open a connection from a peer; the server may need a moment to listen."""
+        for _ in range(50):
+            target = address(peer, version, host=True)
+            talk = Talk(self.python(self.peer(peer), TALK, target, quiet=True))
+            if talk.ask() == "answered":
+                return talk
+            time.sleep(0.1)
+        raise AssertionError(f"peer {peer} gets no connection")
 
     def scan(self, peer: int, ports: range, version: int = 4, pause: float = 0.0) -> None:
         """Let a peer send a SYN to each of the ports."""

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
@@ -14,7 +15,7 @@ from typing import Callable
 import pytest
 
 from fail2ban_pflog.sources.nflog import LISTENERS
-from tests.support.linux import FLOOD, TALK, Linux, address, linux, missing, within
+from tests.support.linux import FLOOD, Linux, address, linux, missing, within
 from tests.support.server import REPO, Server, wait_for
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing() or "never")
@@ -62,48 +63,27 @@ def elements(net: Linux, name: str = "hosts4") -> list[str]:
     return sorted(re.split(r"[,\s]+", found[1].strip())) if found else []
 
 
-def answer(talk: subprocess.Popen[str]) -> str:
-    """Ask over an open connection; returns what became of it."""
-    assert talk.stdin is not None
-    assert talk.stdout is not None
-    talk.stdin.write("\n")
-    return talk.stdout.readline().strip()
-
-
-def talk(net: Linux, peer: int, version: int) -> subprocess.Popen[str]:
-    """Open a connection to the open port."""
-
-    def connected() -> bool:
-        nonlocal made
-        made = net.python(net.peer(peer), TALK, address(peer, version, host=True))
-        return answer(made) == "answered"
-
-    made: subprocess.Popen[str]
-    wait_for(connected, "a connection")
-    return made
-
-
 @pytest.mark.parametrize("version", [4, 6])
 def test_scanner_is_banned_and_cut_off(f2b: Server, net: Linux, version: int) -> None:
     """15 closed ports are a ban: its open connection and its conntrack entries are cut.
 
     The honest client, which tried 3 closed ports, keeps its connection and makes new ones.
     """
-    scanner, client = talk(net, SCANNER, version), talk(net, CLIENT, version)
+    scanner, client = net.talk(SCANNER, version), net.talk(CLIENT, version)
     source = address(SCANNER, version)
     assert source in net.run(net.host, "conntrack", "-L", "-f", f"ipv{version}")
     net.scan(CLIENT, range(1, 4), version)
     net.scan(SCANNER, range(1, 16), version)
     banned(f2b, source)
     wait_for(lambda: source in elements(net, f"hosts{version}"), "the element")
-    assert answer(scanner) == "cut"
+    assert scanner.ask() == "cut"
     assert source not in net.run(net.host, "conntrack", "-L", "-f", f"ipv{version}")
-    assert answer(client) == "answered"
-    assert answer(talk(net, CLIENT, version)) == "answered"
+    assert client.ask() == "answered"
+    assert net.talk(CLIENT, version).ask() == "answered"
     assert f2b.status("pflog")["Banned IP list"].split() == [source]
     f2b.client("set", "pflog", "unbanip", source)
     assert elements(net, f"hosts{version}") == []
-    assert answer(talk(net, SCANNER, version)) == "answered"
+    assert net.talk(SCANNER, version).ask() == "answered"
 
 
 def test_lines_name_interface_and_prefix(f2b: Server, net: Linux) -> None:
@@ -168,3 +148,27 @@ def test_flood(f2b: Server, net: Linux) -> None:
     flood.wait()
     banned(f2b, address(SCANNER))
     assert f2b.status("pflog")["Banned IP list"].split() == [address(SCANNER)]
+
+
+def test_demo_shows_ban_and_cut() -> None:
+    """`make demo` bans the scanner, cuts its connection and leaves the honest client alone."""
+    done = subprocess.run(
+        [sys.executable, REPO / "scripts/demo.py"], capture_output=True, text=True, timeout=60
+    )
+    assert not done.returncode, done.stderr
+    for words in (f"BANNED {address(SCANNER)}", "the scanner's open connection:   cut",
+                  "the honest client's connection:  answered",
+                  "a new one of the honest client:  answered"):  # fmt: skip
+        assert words in done.stdout, done.stdout
+
+
+def test_demo_without_nft_plays_a_capture(tmp_path: Path) -> None:
+    """Where something is missing it is named, and a capture is played."""
+    for program in ("fail2ban-server", "fail2ban-client", "sh"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    done = subprocess.run(
+        [sys.executable, REPO / "scripts/demo.py"], capture_output=True, text=True, timeout=60,
+        env={**os.environ, "PATH": str(tmp_path)},
+    )  # fmt: skip
+    assert "needs nft, ip, conntrack" in done.stdout, done.stdout + done.stderr
+    assert "BANNED 10.99.0.1" in done.stdout

@@ -58,13 +58,13 @@ class Tools:
 
 
 def results(tools: Any, root: Path, listening: str = "", **jail: Any) -> list[Result]:
-    told = {
+    settings = {
         "name": "pflog", "backend": "pflog[interface=nflog:5]", "filter": "pflog",
         "options": {"interface": "nflog:5"}, "logpath": "", "logpaths": [], "ignoreip": [],
         "actions": ACTION, **jail,
     }  # fmt: skip
     subject = Subject(root, SYSTEMS["linux"], tools, 0.0, lambda _name: listening)
-    subject.told = {"jails": [told]}
+    subject.configuration = {"jails": [settings]}
     subject.banned = {"pflog": BANNED}
     return list(linux(subject))
 

@@ -337,11 +337,11 @@ def _unmet(chains: Chains, number: int, partial: str, advice: str) -> Result:
 
 def _bans(subject: Subject, jail: Jail, ruleset: list[dict[str, Any]], chains: Chains) -> Result:
     """Would the table of a jail's action drop what its banned sources send?"""
-    for name, options in jail.told["actions"].items():
+    for name, options in jail.settings["actions"].items():
         if ACTION in (name, options.get("actname")):
             break
     else:
-        actions = ", ".join(jail.told["actions"]) or "none"
+        actions = ", ".join(jail.settings["actions"]) or "none"
         return unseen(jail.name, f"what its action does is not known: {actions}",
                       f"banaction = {ACTION}")  # fmt: skip
     table = str(options.get("table", "f2b-<name>")).replace(

@@ -57,6 +57,7 @@ bench: setup
 	@$(PY) bench/bench_backtest.py
 	@$(PY) bench/bench_server.py
 	@$(PY) bench/bench_latency.py
+	@$(PY) bench/bench_nflog.py
 	@$(PY) bench/bench_export.py
 
 SECONDS_OF_SOAK = 3600

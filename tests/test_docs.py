@@ -86,6 +86,8 @@ def test_manual_lists_the_actions_options() -> None:
     options = settings("action.d/pf-pflog.conf", "Init")
     public = dict(list(options.items())[: list(options).index("verify")])
     assert documented(section("THE ACTION")) == public
+    on_linux = documented(section("THE ACTION ON LINUX"))
+    assert on_linux == settings("action.d/nft-pflog.conf", "Init")
 
 
 def test_manual_lists_the_loaders_options() -> None:

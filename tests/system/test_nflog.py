@@ -121,6 +121,19 @@ def test_ban_outlives_reload_restart_and_flush(f2b: Server, net: Linux) -> None:
     wait_for(lambda: elements(net) == [first, second], "both bans")
 
 
+def test_several_groups(f2b: Server, net: Linux, tmp_path: Path) -> None:
+    """A jail listens to two groups: the packets of both count together."""
+    net.nft("insert", "rule", "inet", "filter", "input", "tcp", "dport", "1000-2000",
+            "log", "prefix", "high", "group", "6", "queue-threshold", "1", "drop")  # fmt: skip
+    backend = 'pflog[interface="nflog:5,nflog:6", distinct=port, mode=normal]'
+    f2b.jails(jail(tmp_path, backend=backend))
+    f2b.client("reload")
+    wait_for(lambda: "listening" in f2b.status("pflog").get("nflog:6", ""), "listening")
+    net.scan(SCANNER, range(1, 9))
+    net.scan(SCANNER, range(1000, 1008))
+    banned(f2b, address(SCANNER))
+
+
 def test_group_that_is_taken_is_waited_for(f2b: Server, net: Linux) -> None:
     """While another program has the group the status says so; then it is listened to."""
     f2b.expected.append("another program listens to it already")

@@ -226,6 +226,18 @@ def test_listener(
     assert (found.mark, words in found.found) == (mark, True), found.line
 
 
+@NEEDS
+def test_each_group_and_other_interfaces(tmp_path: Path) -> None:
+    """Of several groups each is looked at; an interface of pf's is no group."""
+    options = {"interface": "nflog:5,nflog:6"}
+    found = [each.line for each in results(Tools(RULES), tmp_path, options=options)]
+    assert any("what it drops to group 5" in line for line in found)
+    assert any("no rule logs to group 6" in line for line in found)
+    (line,) = [each.line for each in results(Tools(RULES), tmp_path, options={})
+               if each.name == "pflog" and each.mark is NOTE]  # fmt: skip
+    assert "listens to pflog0" in line
+
+
 def test_other_actions_are_not_guessed(tmp_path: Path) -> None:
     """Of an action that is not ours nothing is said but that."""
     tools = Answer(0, '{"nftables": []}', "")

@@ -17,6 +17,7 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
+from ...errors import PflogError
 from ...sources.nflog import LISTENERS, group, holder
 from .blocks import holds
 from .result import Result, note, ok, unseen, wrong
@@ -69,9 +70,14 @@ Chains = dict[tuple[str, str, str], Chain]
 
 def linux(subject: Subject) -> Iterator[Result]:
     """Look at the groups that jails listen to, the rules, and the jails' tables."""
-    groups = {number for jail in subject.jails if (number := group(jail.interface)) is not None}
+    names = {name: jail for jail in subject.jails for name in _interfaces(jail)}
+    groups = {number for name in names if (number := group(name)) is not None}
     for number in sorted(groups):
         yield _listener(subject, number)
+    for name in sorted(names):
+        if group(name) is None:
+            found = f"listens to {name}; packets come by an NFLOG group"
+            yield note(names[name].name, found, "interface=nflog:5 in pflog_backend")
     answer = subject.ask("nft", "-j", "list", "ruleset")
     ruleset: list[dict[str, Any]] = []
     if not answer.problem:
@@ -94,6 +100,14 @@ def linux(subject: Subject) -> Iterator[Result]:
     yield from results
     for jail in [*subject.jails, *subject.text_jails]:
         yield _bans(subject, jail, ruleset, chains)
+
+
+def _interfaces(jail: Jail) -> tuple[str, ...]:
+    """Return what a jail listens to."""
+    try:
+        return jail.options.interfaces or (jail.interface,) if jail.interface else ()
+    except PflogError:
+        return ()
 
 
 def _listener(subject: Subject, number: int) -> Result:

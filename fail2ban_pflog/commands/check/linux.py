@@ -17,7 +17,6 @@ from contextlib import suppress
 from enum import IntEnum
 from typing import Any, NamedTuple, Optional
 
-from ...errors import PflogError
 from ...sources.nflog import LISTENERS, group, holder
 from .blocks import holds
 from .result import Result, note, ok, unseen, wrong
@@ -70,7 +69,7 @@ Chains = dict[tuple[str, str, str], Chain]
 
 def linux(subject: Subject) -> Iterator[Result]:
     """Look at the groups that jails listen to, the rules, and the jails' tables."""
-    names = {name: jail for jail in subject.jails for name in _interfaces(jail)}
+    names = {name: jail for jail in subject.jails for name in jail.interfaces}
     groups = {number for name in names if (number := group(name)) is not None}
     for number in sorted(groups):
         yield _listener(subject, number)
@@ -100,14 +99,6 @@ def linux(subject: Subject) -> Iterator[Result]:
     yield from results
     for jail in [*subject.jails, *subject.text_jails]:
         yield _bans(subject, jail, ruleset, chains)
-
-
-def _interfaces(jail: Jail) -> tuple[str, ...]:
-    """Return what a jail listens to."""
-    try:
-        return jail.options.interfaces or (jail.interface,) if jail.interface else ()
-    except PflogError:
-        return ()
 
 
 def _listener(subject: Subject, number: int) -> Result:

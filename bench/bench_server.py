@@ -28,8 +28,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.support.packets import ACK, FIN, segment
-from tests.support.pflogs import pflog_header, record, savefile_header, syn
+from tests.support.packets import ACK, FIN, pflog_header, segment
+from tests.support.pflogs import record, savefile_header, syn
 from tests.support.server import Server
 
 PACKETS = 100_000

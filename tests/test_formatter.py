@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 import re
 import struct
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ from fail2ban_pflog.pflog.fields import Fields, fields
 from fail2ban_pflog.pflog.packet import MAX_HEADERS, Decoder
 from fail2ban_pflog.pflog.savefile import FileHeader
 from fail2ban_pflog.wire.tcp import Conversations
-from tests.pflog.test_header import header as pflog_header
 from tests.support import corpus
 from tests.support.oracle import DIALECTS, frames, header
+from tests.support.packets import pflog_header
 from tests.support.pflogs import DATA
 from tests.support.promises import check_frame, check_savefile
 
@@ -30,9 +31,9 @@ def typed(frame: bytes, byteorder: str = "<") -> Fields:
     return fields(Decoder(byteorder).packet(frame), frame)
 
 
-def line(packet: bytes, af: int = 2, **fields: object) -> str:
+def line(packet: bytes, af: int = 2, **fields: Any) -> str:
     """The line of a packet, without the header's words."""
-    text = Formatter("<").line(pflog_header(af=af, **fields) + packet)
+    text = Formatter("<").line(pflog_header(family=af, **fields) + packet)
     assert text.startswith(HEAD_TEXT)
     return text[len(HEAD_TEXT) :]
 
@@ -138,8 +139,8 @@ def test_addresses(raw: str, text: str) -> None:
 def test_45_byte_header_has_the_same_packets() -> None:
     """The oldest dialect, which tcpdump 4.99.6 refuses, has the packet's line of the others."""
     for version, data, _ in corpus.packets()[::7]:
-        old = pflog_header(45, af=2 if version == 4 else 24) + data
-        new = pflog_header(61, af=2 if version == 4 else 24) + data
+        old = pflog_header(45, family=2 if version == 4 else 24) + data
+        new = pflog_header(61, family=2 if version == 4 else 24) + data
         assert Formatter("<").line(old) == Formatter("<").line(new)
 
 
@@ -196,7 +197,7 @@ def test_payload_never_shows() -> None:
     """A marker in the data of any transport or error message is in no line."""
     marker = b"PAYLOADPAYLOADPAYLOAD"
     for version, data, _ in corpus.packets()[::5]:
-        text = Formatter("<").line(pflog_header(af=2 if version == 4 else 24) + data + marker)
+        text = Formatter("<").line(pflog_header(family=2 if version == 4 else 24) + data + marker)
         assert "PAYLOAD" not in text
         assert marker[:8].hex() not in text
 
@@ -204,7 +205,7 @@ def test_payload_never_shows() -> None:
 def test_long_lines_are_cut() -> None:
     """A line ends at MAX_LINE, and says so."""
     routing = bytes((59, 254, 0, 127)) + bytes(4) + corpus.TARGET6[:1] * 127 * 16
-    text = Formatter("<").line(pflog_header(af=24) + corpus.ip6(43, routing))
+    text = Formatter("<").line(pflog_header(family=24) + corpus.ip6(43, routing))
     assert len(text) == MAX_LINE
     assert text.endswith(" [...]")
 
@@ -246,13 +247,13 @@ def test_typed_fields() -> None:
     )
     assert (syn.protocol, syn.tcp_flags, syn.length, syn.payload_length) == ("tcp", ["syn"], 60, 0)
     assert (syn.action, syn.direction, syn.reason, syn.rule) == ("block", "in", "match", 1)
-    echo = typed(pflog_header(af=24) + corpus.ip6(58, b"\x80\x03" + bytes(6)), "<")
+    echo = typed(pflog_header(family=24) + corpus.ip6(58, b"\x80\x03" + bytes(6)), "<")
     assert (echo.ip_version, echo.icmp_type, echo.icmp_code, echo.tcp_flags) == (6, 128, 3, None)
 
 
 def test_typed_fields_that_were_not_captured() -> None:
     """Fields behind the snaplen are None, those before it are there."""
-    cut = typed(pflog_header(af=28) + corpus.ip6(6, corpus.tcp())[:44], "<")
+    cut = typed(pflog_header(family=28) + corpus.ip6(6, corpus.tcp())[:44], "<")
     assert (cut.source_port, cut.destination_port, cut.tcp_flags) == (40000, 6379, None)
     later = typed(HEAD + corpus.ip4(6, bytes(8), fragment=5), "<")
     assert (later.fragment_offset, later.source_port, later.protocol) == (40, None, "tcp")

@@ -23,7 +23,8 @@ from fail2ban_pflog.cli import main
 from fail2ban_pflog.pflog.fields import Fields
 from tests.support import oracle
 from tests.support.corpus import ip4, ip6
-from tests.support.pflogs import DATA, pcapng, pflog_header, record, savefile_header, syn, syn6
+from tests.support.packets import pflog_header
+from tests.support.pflogs import DATA, pcapng, record, savefile_header, syn, syn6
 
 CAPTURE = DATA / "freebsd-13.2" / "block-all.pflogd.pcap"
 COMMAND = [sys.executable, "-m", "fail2ban_pflog.cli", "print"]

@@ -3,49 +3,16 @@
 
 from __future__ import annotations
 
-import struct
+from typing import Any
 
 import pytest
 
 from fail2ban_pflog.errors import PflogError
 from fail2ban_pflog.pflog.header import ACTIONS, KINDS, NONE, Header
+from tests.support.packets import pflog_header as header
 
 
-def header(length: int = 69, order: str = "<", **fields: object) -> bytes:
-    """Build a header; fields: af, action, reason, ifname, ruleset, rule, subrule, uid, ..."""
-    value = {
-        "af": 2,
-        "action": 1,
-        "reason": 0,
-        "ifname": b"vtnet0",
-        "ruleset": b"",
-        "rule": 1,
-        "subrule": NONE,
-        "uid": 0xFFFFFFFF,
-        "dir": 1,
-        "ridentifier": 0,
-    } | fields
-    start = struct.pack(
-        "!BBBB16s16sII",
-        length,
-        value["af"],
-        value["action"],
-        value["reason"],
-        value["ifname"],
-        value["ruleset"],
-        value["rule"],
-        value["subrule"],
-    )
-    if length < 61:
-        rest = struct.pack("!B", value["dir"])
-    else:
-        rest = struct.pack(order + "IiIiB", value["uid"], -1, 0, 7, value["dir"]) + bytes(3)
-        if 69 <= length < 100:
-            rest += struct.pack("!I", value["ridentifier"])
-    return (start + rest).ljust((length + 3) & ~3, b"\0")
-
-
-def text(length: int = 69, **fields: object) -> str:
+def text(length: int = 69, **fields: Any) -> str:
     return Header.parse(header(length, **fields), "<").text
 
 
@@ -116,12 +83,12 @@ def test_numbers_that_all_systems_share() -> None:
     ("length", "fields", "reasons", "actions"),
     [
         (69, {}, ["map-failed", "translate"], ["defer", "match", "afrt", "rt", None]),
-        (61, {"af": 28}, ["map-failed", "translate"], ["defer", "match", "afrt", "rt", None]),
+        (61, {"family": 28}, ["map-failed", "translate"], ["defer", "match", "afrt", "rt", None]),
         (100, {}, ["translate", "no-route"], ["defer", "match", "divert", "rt", "afrt"]),
-        (61, {"af": 24}, ["state-locked", None], [None] * 5),
+        (61, {"family": 24}, ["state-locked", None], [None] * 5),
         (
             61,
-            {"af": 30},
+            {"family": 30},
             ["dummynet", "invalid-port"],
             ["dummynet", "nodummynet", "nat64", "nonat64", None],
         ),
@@ -149,8 +116,8 @@ def test_numbers_of_one_system(
 def test_directions() -> None:
     """Direction 3 is known on OpenBSD only."""
     for number, name in enumerate(("in/out", "in", "out", "unkn(3)")):
-        assert f" {name} on" in text(69, dir=number)
-    assert ": block fwd on" in text(100, dir=3)
+        assert f" {name} on" in text(69, direction=number)
+    assert ": block fwd on" in text(100, direction=3)
 
 
 @pytest.mark.parametrize(

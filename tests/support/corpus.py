@@ -9,68 +9,29 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from tests.support.oracle import Packet
+from tests.support.packets import HOST6, SOURCE, ip4, ip6, segment
+from tests.support.packets import SOURCE6 as FROM6
 
-SOURCE4, TARGET4 = bytes((198, 51, 100, 7)), bytes((10, 99, 0, 2))
-SOURCE6 = bytes.fromhex("20010db8000000000000000000000007")
-TARGET6 = bytes.fromhex("fd990000000000000000000000000002")
-
-
-def ip4(protocol: int, inside: bytes, **changes: int) -> bytes:
-    """Build an IPv4 packet; changes: first, total, fragment."""
-    return (
-        struct.pack(
-            "!BBHHHBBH",
-            changes.get("first", 0x45),
-            0,
-            changes.get("total", 20 + len(inside)),
-            4711,
-            changes.get("fragment", 0),
-            changes.get("ttl", 64),
-            protocol,
-            0,
-        )
-        + SOURCE4
-        + TARGET4
-        + inside
-    )
-
-
-def ip6(following: int, inside: bytes, **changes: int) -> bytes:
-    """Build an IPv6 packet; changes: first, payload."""
-    return (
-        struct.pack(
-            "!IHBB",
-            changes.get("first", 6) << 28,
-            changes.get("payload", len(inside)),
-            following,
-            changes.get("ttl", 64),
-        )
-        + SOURCE6
-        + TARGET6
-        + inside
-    )
+SOURCE4 = ip_address(SOURCE).packed
+SOURCE6, TARGET6 = ip_address(FROM6).packed, ip_address(HOST6).packed
 
 
 def tcp(flags: int = 2, options: bytes = b"", data: bytes = b"", **changes: int) -> bytes:
-    """Build a segment; changes: offset in words, port."""
-    options += bytes(-len(options) % 4)
-    return (
-        struct.pack(
-            "!HHIIBBHHH",
-            changes.get("sport", 40000),
-            changes.get("port", 6379),
-            changes.get("seq", 1_000_000),
-            changes.get("ack", 2_000_000),
-            changes.get("offset", 5 + len(options) // 4) << 4,
-            flags,
-            1024,
-            0,
-            77,
-        )
-        + options
-        + data
+    """Build a segment; changes: sport, port, seq, ack, offset in words."""
+    changes = {"sport": 40000, "port": 6379, "seq": 1_000_000, "ack": 2_000_000, **changes}
+    return segment(
+        changes["sport"],
+        changes["port"],
+        flags,
+        data,
+        options + bytes(-len(options) % 4),
+        seq=changes["seq"],
+        ack=changes["ack"],
+        words=changes.get("offset", -1),
+        urgent=77,
     )
 
 

@@ -29,6 +29,7 @@ from typing import Callable, NamedTuple, Optional, Union
 
 from fail2ban_pflog.errors import PflogError
 from fail2ban_pflog.formatter import MAX_LINE, Formatter
+from tests.support.packets import NO_SUBRULE, pflog_header
 
 TCPDUMP = os.environ.get("TCPDUMP", "tcpdump")
 SNAPLENS = (65_535, 160, 116)
@@ -170,18 +171,18 @@ def header(dialect: Dialect, version: int, number: int) -> bytes:
     """Build a header; its values vary with ``number``, among those that all systems know."""
     reasons = (0, 0, 0, 1, 2, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14)  # not 3 and 4, see INTENDED
     actions = (0, 1, 1, 1, 2, 4, 5, 6, 7, 8, 9, 10)
-    size = (dialect.length + 3) & ~3
-    return struct.pack(
-        "!BBBB16s16sII",
+    return pflog_header(
         dialect.length,
-        2 if version == 4 else dialect.af6,
-        actions[number % len(actions)],
-        reasons[number % len(reasons)],
-        (b"vtnet0", b"igb0.10", b"ix0_vlan30")[number % 3],
-        (b"", b"sshd", b"bbeck(20267)")[number % 3],
-        number % 50,
-        0xFFFFFFFF if number % 3 == 0 else number,
-    ) + struct.pack("<IiIiB", dialect.uid, 0, 0, 0, number % 3).ljust(size - 44, b"\0")
+        family=2 if version == 4 else dialect.af6,
+        action=actions[number % len(actions)],
+        reason=reasons[number % len(reasons)],
+        ifname=("vtnet0", "igb0.10", "ix0_vlan30")[number % 3],
+        ruleset=(b"", b"sshd", b"bbeck(20267)")[number % 3],
+        rule=number % 50,
+        subrule=NO_SUBRULE if number % 3 == 0 else number,
+        uid=dialect.uid,
+        direction=number % 3,
+    )
 
 
 def write_savefile(path: Path, records: Iterable[tuple[bytes, int]]) -> None:

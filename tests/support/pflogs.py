@@ -8,9 +8,12 @@ delivered, how often and in which order.
 from __future__ import annotations
 
 import os
-import socket
 import struct
 from pathlib import Path
+from typing import Any
+
+from tests.support.packets import SYN, segment
+from tests.support.packets import frame as packed
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -19,50 +22,14 @@ def savefile_header(linktype: int = 117, snaplen: int = 116, order: str = "<") -
     return struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, linktype)
 
 
-def pflog_header(
-    *,
-    action: int = 1,
-    reason: int = 0,
-    ifname: str = "vtnet0",
-    rule: int = 1,
-    direction: int = 1,
-    family: int = 2,
-) -> bytes:
-    """FreeBSD's header since 13.1: length 69, the packet at 72."""
-    return (
-        struct.pack(
-            ">BBBB16s16sII", 69, family, action, reason, ifname.encode(), b"", rule, 0xFFFFFFFF
-        )
-        + struct.pack("<IiIi", 0xFFFFFFFF, 100000, 0, 0)
-        + struct.pack(">BxxxI4x", direction, 0)
-    )
-
-
-def syn(source: str, port: int, number: int = 0, target: str = "10.99.0.2", **header: int) -> bytes:
+def syn(source: str, port: int, number: int = 0, target: str = "10.99.0.2", **header: Any) -> bytes:
     """A frame: a blocked TCP SYN from ``source`` to ``port``."""
-    tcp = struct.pack(">HHIIBBHHH", 40000, port, number, 0, 5 << 4, 2, 1024, 0, 0)
-    ip = struct.pack(
-        ">BBHHHBBH4s4s",
-        0x45,
-        0,
-        20 + len(tcp),
-        0,
-        0,
-        64,
-        6,
-        0,
-        socket.inet_aton(source),
-        socket.inet_aton(target),
-    )
-    return pflog_header(**header) + ip + tcp
+    return packed(6, segment(40000, port, SYN, seq=number, ack=0), source, target, **header)
 
 
 def syn6(source: str, port: int, target: str = "2001:db8:ffff::2") -> bytes:
     """The same over IPv6."""
-    tcp = struct.pack(">HHIIBBHHH", 40000, port, 0, 0, 5 << 4, 2, 1024, 0, 0)
-    ip = struct.pack(">IHBB", 6 << 28, len(tcp), 6, 64)
-    ip += socket.inet_pton(socket.AF_INET6, source) + socket.inet_pton(socket.AF_INET6, target)
-    return pflog_header(family=28) + ip + tcp
+    return syn(source, port, 0, target)
 
 
 def record(seconds: float, frame: bytes, order: str = "<") -> bytes:

@@ -280,12 +280,13 @@ class Inputs:
 
     def _not_live(self, file: File, records: Chunk) -> Chunk:
         """Return the records of a file that no interface delivers."""
+        read = records
         for interface in self._interfaces.values():
             kept = interface.overlap.from_file(records)
             if len(kept) < len(records):
                 pairs = zip(records, [*kept, None])
-                first = next(i for i, (record, other) in enumerate(pairs) if record is not other)
-                file.defer(interface.overlap, records[first:])
+                first = next(record for record, other in pairs if record is not other)
+                file.defer(interface.overlap, read, read.index(first))
             records = _chunk(records, kept)
         return records
 

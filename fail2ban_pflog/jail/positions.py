@@ -12,15 +12,13 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ..pflog.savefile import Record
 from ..sources import NOTICE, Tell
 from ..sources.follow import Follower, Place
 from ..sources.overlap import Overlap, Time
-from ..sources.reader import size_of
+from ..sources.shared import Chunk
 
 __all__ = ["File", "Positions", "Sessions"]
 
@@ -138,16 +136,16 @@ class File(Follower):
             recall=lambda identity: positions.recall(path, identity),
         )
 
-    def defer(self, overlap: Overlap, records: Sequence[Record]) -> None:
+    def defer(self, overlap: Overlap, chunk: Chunk, first: int) -> None:
         """Keep the place before packets that the interface delivers until it has done so.
 
         Args:
             overlap: What left them out.
-            records: The last ones of the last read, from the first that was left out on.
+            chunk: What was read last.
+            first: Index of the first that was left out.
         """
-        if (place := self.place) is not None:
-            before = place[0], place[1] - size_of(records)
-            self._deferred.append((overlap, overlap.left_out_to, before))
+        if (place := self.place_of(chunk, first)) is not None:
+            self._deferred.append((overlap, overlap.left_out_to, place))
 
     def save(self) -> None:
         """Write the place down, if it moved."""

@@ -15,11 +15,9 @@ from __future__ import annotations
 import contextlib
 import heapq
 import io
-import lzma
 import resource
 import stat
 import sys
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Callable, NamedTuple, Optional, cast
@@ -29,8 +27,8 @@ from ..pflog.pcapng import MAGIC as PCAPNG_MAGIC
 from ..pflog.pcapng import decoder_of
 from ..pflog.savefile import MAGICS as SAVEFILE_MAGICS
 from ..pflog.savefile import Record
+from .compressed import ERRORS, decompressed
 from .compressed import MAGICS as PACKED_MAGICS
-from .compressed import decompressed
 
 __all__ = ["Batch", "Captures", "Contents", "is_capture", "is_stream", "sizes"]
 
@@ -205,7 +203,7 @@ class Captures:
     def _try(self, capture: _Capture, step: Callable[[], bool]) -> bool:
         try:
             more = step()
-        except (OSError, PflogError, EOFError, lzma.LZMAError, zlib.error, ValueError) as error:
+        except (PflogError, *ERRORS) as error:
             reason = error.reason if isinstance(error, PflogError) else None
             reason = reason or getattr(error, "strerror", None) or str(error)
             self.bad += 1

@@ -22,14 +22,17 @@ _Key = tuple[int, int, str]
 
 
 def rotated(path: Path) -> list[Path]:
-    """The rotated files beside ``path``, oldest first.
+    """Return the rotated files beside ``path``, oldest first.
 
     While a file is being compressed it stands there twice; the plain one is taken.
+
+    Raises:
+        OSError: The directory cannot be read now.
     """
     found: dict[_Key, Path] = {}
     try:
         names = sorted(entry.name for entry in path.parent.iterdir())
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     for name in names:
         key = _key(name, path.name)

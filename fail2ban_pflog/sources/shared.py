@@ -53,7 +53,13 @@ _Made = TypeVar("_Made")
 
 
 class Chunk(list[Record]):
-    """Records that were read at once, with what was made of them for all jails."""
+    """Records that were read at once, with what was made of them for all jails.
+
+    Attributes:
+        tail: The last bytes of them, as they are in the file.
+    """
+
+    tail = b""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         super().__init__(records)
@@ -122,11 +128,11 @@ class Common:
             self._stragglers.remove(reader)
         return kept
 
-    def keep(self, reader: Reader, prefix: bytes, chunk: Chunk, end: int) -> None:
+    def keep(self, reader: Reader, begin: int, prefix: bytes, chunk: Chunk, end: int) -> None:
         """Keep what was read for the other readers, and wake them."""
         if len(self.readers) < 2 or reader in self._stragglers:
             return
-        self._chunks[prefix, reader.offset] = chunk, end
+        self._chunks[prefix, begin] = chunk, end
         if len(self._chunks) > MAX_CHUNKS:
             self._chunks.popitem(last=False)
         _ring()

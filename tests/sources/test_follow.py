@@ -11,6 +11,7 @@ import math
 import os
 import random
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Callable
 
@@ -19,8 +20,10 @@ import pytest
 from fail2ban_pflog.sources import follow
 from fail2ban_pflog.sources import reader as readers
 from fail2ban_pflog.sources.follow import Follower
+from tests.support.faults import Faults
 from tests.support.pflogs import (
     Pflogd,
+    append,
     newsyslog,
     number_of,
     numbered,
@@ -627,3 +630,236 @@ def test_packets_of_the_future_do_not_hide_a_rotated_file(path: Path) -> None:
     path.with_name("pflog.0").unlink()
     pflogd.write(b"".join(numbered(NOW + 100, number) for number in range(3, 5)))
     assert reader.poll() == [3, 4]
+
+
+# -- A faulty disk, and files that are replaced by copies of themselves ---------------------
+
+
+class Copies(Life):
+    """A life in which the file is also replaced by its own copy, rewritten in place and cut."""
+
+    everything_was_read: Callable[[], object]
+
+    def copy(self, between: Callable[[], object]) -> None:
+        """Put a copy in its place, as cp and mv do; pflogd writes to the old one until its HUP."""
+        self.everything_was_read()
+        data = self.path.read_bytes()
+        if len(data) == 24:
+            return  # it looks like a rotation, in which pflogd has begun the new one
+        between()
+        self._replace(data)
+        between()
+        self.pflogd.write(self.packets(2))
+        between()
+        self.pflogd.hup()
+
+    def sync(self, between: Callable[[], object]) -> None:
+        """Replace it by a longer copy, as rsync from a firewall does."""
+        self._replace(self.path.read_bytes() + self.packets(self.dice.randrange(4)))
+        between()
+        self.pflogd.hup()
+
+    def rewrite(self, between: Callable[[], object]) -> None:
+        """Write it anew in place, and longer, as cp over it does."""
+        data = self.path.read_bytes() + self.packets(self.dice.randrange(3))
+        cuts = sorted(self.dice.randrange(len(data)) for _ in range(2))
+        self.path.write_bytes(b"")
+        for begin, end in zip([0, *cuts], [*cuts, len(data)]):
+            between()
+            append(self.path, data[begin:end])
+
+    def restore(self, between: Callable[[], object]) -> None:
+        """Put a shorter copy in its place, from before what was read since."""
+        self.everything_was_read()
+        data, size = self.path.read_bytes(), len(packets(range(1)))
+        if records := (len(data) - 24) // size:
+            self._replace(data[: 24 + size * self.dice.randint(1, records)])
+            between()
+            self.pflogd.hup()
+
+    def cut(self, between: Callable[[], object]) -> None:
+        """Take back what was read."""
+        self.everything_was_read()
+        whole, size = self.path.stat().st_size, len(packets(range(1)))
+        least = min(whole, 24 + size)
+        os.truncate(self.path, max(least, whole - size * self.dice.randrange(1, 5)))
+        between()
+
+    def _replace(self, data: bytes) -> None:
+        fresh = self.path.with_name("new")
+        fresh.write_bytes(data)
+        fresh.rename(self.path)
+
+    def step(self, between: Callable[[], object]) -> None:
+        steps = [self.write] * 6 + [self.rotate, self.fail, self.compress]
+        steps += [self.copy, self.sync, self.rewrite, self.restore, self.cut]
+        self.dice.choice(steps)(between)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_life_with_copies(path: Path, seed: int) -> None:
+    """Copies in its place, cuts, rotations, restarts in any order: every packet once."""
+    dice = random.Random(seed)
+    life, reader = Copies(path, dice), Reader(path, since=0.0)
+    life.everything_was_read = reader.poll
+    reader.poll()
+    for _ in range(150):
+        life.step(lambda: dice.random() < 0.4 and reader.poll())
+        if dice.random() < 0.3:
+            reader.poll()
+        if dice.random() < 0.1:
+            reader.poll()
+            reader.resume()
+            reader.poll()
+    reader.poll()
+    assert reader.numbers == list(range(life.written))
+    life.pflogd.close()
+
+
+@pytest.mark.parametrize("how", ["copy", "sync"])
+def test_replaced_by_its_own_longer_copy(path: Path, how: str) -> None:
+    """Reading goes on at the same offset in the new file, and the state says so."""
+    life, reader = Copies(path, random.Random(1)), Reader(path)
+    life.everything_was_read = reader.poll
+    life.pflogd.write(life.packets(20))
+    reader.poll()
+    for _ in range(3):
+        getattr(life, how)(reader.poll)
+        life.pflogd.write(life.packets(5))
+        reader.poll()
+    assert reader.numbers == list(range(life.written))
+    assert reader.follower.state == "following"
+    assert reader.told == []
+    life.pflogd.close()
+
+
+def hour_of_faults(path: Path, seed: int, rate: float = 0.1) -> tuple[int, int, list[int]]:
+    """Live for an hour of a simulated clock on a disk that fails.
+
+    Returns:
+        How many packets were written, how many calls failed, the packets that came.
+    """
+    dice = random.Random(seed)
+    faults, now = Faults(dice, rate), [0.0]
+    life = Life(path, dice)
+    reader = Reader(path, since=0.0, clock=lambda: now[0])
+
+    def poll() -> None:
+        with faults.active():
+            reader.numbers += [number_of(frame) for *_, frame in reader.follower.read()]
+
+    while now[0] < 3600:
+        now[0] += dice.random() * 3
+        if dice.random() < 0.4:
+            life.step(poll)
+        poll()
+    for _ in range(50):
+        now[0] += 10
+        reader.poll()
+    life.pflogd.close()
+    return life.written, faults.count, reader.numbers
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_hour_on_a_faulty_disk(path: Path, seed: int) -> None:
+    """Where one of ten reads, opens and stats fails nothing is lost and nothing comes twice."""
+    written, failed, numbers = hour_of_faults(path, seed)
+    assert numbers == list(range(written))
+    assert written > 1000
+    assert failed > 1000
+
+
+@pytest.mark.parametrize("call", ["pread", "fstat"])
+def test_an_error_right_after_a_read(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """What was read before the error comes afterwards, once."""
+    path.write_bytes(savefile_header() + packets(range(2)))
+    now = [0.0]
+    reader = Reader(path, clock=lambda: now[0])
+    original = getattr(os, call)
+    for good in range(12):
+        reader.poll()
+        append(path, packets(range(2 + good, 3 + good)))
+        calls = iter([True] * good)
+
+        def failing(*arguments: object, calls: Iterator[bool] = calls) -> object:
+            if not next(calls, False):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return original(*arguments)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, failing)
+            for _ in range(2):
+                reader.numbers += [number_of(frame) for *_, frame in reader.follower.read()]
+                now[0] += 1.0
+        now[0] += 10.0
+    reader.poll()
+    assert reader.numbers == list(range(14))
+
+
+def test_first_record_damaged(path: Path) -> None:
+    """A file whose first record is damaged is recognised by the first that is whole."""
+    data = bytearray(savefile_header() + packets(range(6)))
+    struct.pack_into("<I", data, 24 + 8, 0x7FFFFFFF)
+    path.write_bytes(data)
+    reader = Reader(path, since=0.0)
+    assert reader.poll() == [1, 2, 3, 4, 5]
+    reader.resume()
+    append(path, packets(range(6, 8)))
+    assert reader.poll() == [6, 7]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_hole_in_front(path: Path, restart: bool) -> None:
+    """A writer that does not append leaves a hole where copy-and-truncate took records away."""
+    path.write_bytes(savefile_header() + packets(range(50)))
+    reader = Reader(path, since=0.0)
+    assert len(reader.poll()) == 50
+    with path.open("r+b") as writer:
+        writer.seek(0, os.SEEK_END)
+        path.with_name("pflog.0").write_bytes(path.read_bytes())
+        os.truncate(path, 0)
+        if restart:
+            reader.resume()
+            reader.poll()
+        writer.write(packets(range(50, 53)))
+    assert reader.poll() == [50, 51, 52]
+    reader.resume()
+    append(path, packets(range(53, 54)))
+    assert reader.poll() == [53]
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_records_forged_in_a_payload_behind_a_damage(path: Path, aligned: bool) -> None:
+    """Records that a payload holds are not read where the real one's header is damaged."""
+    forged = record(NOW, syn("192.0.2.50", 22, 5000)) * 9 + bytes(0 if aligned else 33)
+    big = bytearray(record(NOW, syn("192.0.2.1", 1, 1) + forged))
+    struct.pack_into("<I", big, 8, 0x7FFFFFFF)
+    path.write_bytes(savefile_header(snaplen=1600) + packets(range(2)) + big + packets(range(1000)))
+    numbers = Reader(path).poll()
+    assert numbers[:2] == [0, 1]
+    assert 5000 not in numbers
+    assert numbers[-1] == 999
+    assert len(numbers) > 980
+
+
+def test_more_rotations_than_are_looked_at(path: Path) -> None:
+    """It is said that the oldest files were passed over."""
+    for number in range(follow.MAX_FILES + 5):
+        path.with_name(f"pflog.{number}").write_bytes(savefile_header() + packets(range(1)))
+    path.write_bytes(savefile_header() + packets(range(1, 2)))
+    reader = Reader(path, since=NOW - 5)
+    reader.poll()
+    assert "only the newest 64 are read" in reader.told[0]
+
+
+def test_old_capture_as_a_savefile(path: Path) -> None:
+    """Where all packets are days old it is said at once, with the command that tries captures."""
+    path.write_bytes(savefile_header() + packets(range(9)))
+    reader = Reader(path, since=NOW + 300_000, now=lambda: NOW + 300_600)
+    assert reader.poll() == []
+    assert reader.poll() == []
+    (said,) = reader.told
+    assert "no packet of it counts" in said
+    assert "fail2ban-pflog backtest" in said

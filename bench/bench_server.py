@@ -10,12 +10,13 @@ Then a day of the internet's background noise: by how much does fail2ban's log g
 
 Then five jails on one file against one, on a flood of repeats.
 
-Then the endurance of the jail under fire: forged sources, and a scanner of one port a second
-among them, begun before or during the flood: at which port was it banned?
+Then two shipped jails in a flood of forged sources, which send 1, 2 or 7 packets each, and two
+scanners of one port a second, begun before and during it: are they banned, and at what cost?
 """
 
 from __future__ import annotations
 
+import heapq
 import os
 import random
 import subprocess
@@ -40,6 +41,11 @@ HOURS, HEARD, SCANS = 24, 3000, 20
 
 FLOOD, RATE = 1_000_000, 20_000.0
 """Forged sources, and how many of them come in a second of the packets' own time."""
+
+SCANNERS = {"before": ("192.0.2.1", -5.0), "during": ("192.0.2.2", 10.0)}
+"""Scanners of one port a second: when they begin, in seconds after the flood."""
+
+FLOODED = ("pflog", "pflog-slow")
 
 Packets = Iterator[tuple[str, int, bool]]
 """Source, port, and whether it is a late packet."""
@@ -106,9 +112,9 @@ def records(packets: Packets, begin: float, rate: float) -> bytes:
     return b"".join(made)
 
 
-def last(now: float) -> bytes:
-    """Records of a scanner whose ban says that everything before it was judged."""
-    return b"".join(record(now, syn(LAST, port)) for port in range(100, 120))
+def last(now: float, ports: int = 20) -> bytes:
+    """Records of a scanner whose ban says that everything before it was counted."""
+    return b"".join(record(now, syn(LAST, port)) for port in range(100, 100 + ports))
 
 
 def cpu(pid: int) -> float:
@@ -162,11 +168,11 @@ def measure(server: Server, append: Callable[[], None], packets: int) -> Cost:
     return Cost(spent / packets * 1e6, grown, logged)
 
 
-def ours(folder: Path, data: bytes, packets: int, more: str = "") -> Cost:
-    """Measure the backend; more: of its options."""
+def ours(folder: Path, data: bytes, packets: int, hold: int = 15) -> Cost:
+    """Measure the backend."""
     savefile = folder.parent / f"{folder.name}.pflog"
     savefile.write_bytes(savefile_header())
-    server = serve(folder, f"pflog[distinct=port, mode=normal{more}]", savefile)
+    server = serve(folder, f"pflog[distinct=port, mode=normal, hold={hold}]", savefile)
 
     def append() -> None:
         with savefile.open("ab") as file:
@@ -231,7 +237,7 @@ def day(folder: Path) -> None:
     )
     for name, cost in (
         ("ours", ours(folder / "day", data, len(packets))),
-        ("ours, hold=1", ours(folder / "day-1", data, len(packets), ", hold=1")),
+        ("ours, hold=1", ours(folder / "day-1", data, len(packets), 1)),
         ("classic", classic(folder / "day-classic", data, len(packets))),
     ):
         print(
@@ -251,7 +257,8 @@ def many(folder: Path, packets: int) -> None:
         (folder / f"many-{jails}").mkdir()
         text = "".join(
             f"[jail{number}]\nenabled = true\nfilter = pflog\nlogpath = {savefile}\naction =\n"
-            f"backend = pflog[distinct=port, mode=normal]\nmaxretry = {15 + number}\n"
+            f"backend = pflog[distinct=port, mode=normal, hold={15 + number}]\n"
+            f"maxretry = {15 + number}\n"
             f"findtime = {5 + number}m\nbantime = 1h\n"
             for number in range(jails)
         )
@@ -270,46 +277,62 @@ def many(folder: Path, packets: int) -> None:
     )
 
 
-def flood(folder: Path) -> None:
-    """Print what becomes of a scanner in a flood of forged sources."""
+def flood_records(each: int, begin: float) -> Iterator[bytes]:
+    """Yield the records of forged sources that send ``each`` packets, and of two scanners."""
     dice = random.Random(1)
-    names = {"before": ("192.0.2.1", -5.0), "during": ("192.0.2.2", 10.0)}
-    seconds = FLOOD / RATE
-    begin = time.time() - seconds - 30
-    events = [
-        (begin + number / RATE, syn(source, port, number))
-        for number, (source, port, _) in enumerate(forged(FLOOD))
-    ]
-    for source, start in names.values():
-        events += [
+    flood = (
+        (begin + number / RATE, syn(source, 1 + number % each, number))
+        for number, (source, _, _) in enumerate(
+            packet for packet in forged(FLOOD) for _ in range(each)
+        )
+    )
+    scans = [
+        sorted(
             (begin + start + second + dice.random() / 2, syn(source, 1000 + second))
-            for second in range(30)
-        ]
-    events.sort(key=lambda event: event[0])
-    data = b"".join(record(when, frame) for when, frame in events)
-    del events
-    savefile = folder / "flood.pflog"
+            for second in range(40)
+        )
+        for source, start in SCANNERS.values()
+    ]
+    for when, frame in heapq.merge(flood, *scans, key=lambda event: event[0]):
+        yield record(when, frame)
+
+
+def flood(folder: Path, each: int) -> None:
+    """Print what becomes of two scanners in a flood of forged sources, in two shipped jails."""
+    seconds = FLOOD * each / RATE
+    savefile = folder / f"flood-{each}.pflog"
     savefile.write_bytes(savefile_header())
-    server = serve(folder / "flood", "pflog[distinct=port, mode=normal]", savefile, "recorder")
+    place = folder / f"flood-{each}"
+    place.mkdir()
+    text = "".join(
+        f"[{jail}]\nenabled = true\nlogpath = {savefile}\nbanaction = recorder\n"
+        for jail in FLOODED
+    )
+    server = Server(place, text).start()
     assert server.process is not None
     pid = server.process.pid
-    before, memory = cpu(pid), resident(pid)
+    before, memory, slowest = cpu(pid), resident(pid), 0.0
     with savefile.open("ab") as file:
-        file.write(data + last(time.time()))
-    slowest = 0.0
-    while LAST not in server.bans():
+        file.writelines(flood_records(each, time.time() - seconds - 60))
+        file.write(last(time.time(), 30))
+    most = memory
+    while any(f"[{jail}] Ban {LAST}" not in server.log.read_text() for jail in FLOODED):
         for command in (("ping",), ("status", "pflog")):
             asked = time.monotonic()
             server.ask(*command)
             slowest = max(slowest, time.monotonic() - asked)
-        time.sleep(0.2)
-    spent, grown = cpu(pid) - before, resident(pid) - memory
-    print(f"\n{FLOOD:,} forged sources at {RATE:,.0f} a second of the packets' time:")
-    for name, (source, _) in names.items():
-        at = len(server.matches(source)) if source in server.bans() else 0
-        print(f"  scanner begun {name} the flood: " + (f"banned at port {at}" if at else "missed"))
-    print(f"  {spent / FLOOD * 1e6:.1f} µs a packet, {grown:.0f} MB of growth, ping and status")
-    print(f"  answered within {slowest:.2f} s, stop took {server.stop():.1f} s")
+        most = max(most, resident(pid))
+        time.sleep(0.5)
+    spent, log = cpu(pid) - before, server.log.read_text()
+    print(f"\n{FLOOD:,} forged sources with {each} packets each, {RATE:,.0f} packets a second:")
+    for jail in FLOODED:
+        found = [name for name, (ip, _) in SCANNERS.items() if f"[{jail}] Ban {ip}" in log]
+        print(f"  [{jail}] bans the scanners begun {', '.join(found)} of {', '.join(SCANNERS)}")
+    ports = [len(server.matches(ip)) for ip, _ in SCANNERS.values() if ip in server.bans()]
+    print(f"  matches of their first ban: {ports}; {most - memory:.0f} MB of growth at most")
+    print(f"  {spent / FLOOD / each * 1e6:.1f} µs a packet, ping and status answered within")
+    print(f"  {slowest:.2f} s, stop took {server.stop():.1f} s", flush=True)
+    savefile.unlink()
 
 
 if __name__ == "__main__":
@@ -318,4 +341,5 @@ if __name__ == "__main__":
         table(count, Path(name))
         day(Path(name))
         many(Path(name), 5 * count)
-        flood(Path(name))
+        for packets in (1, 2, 7):
+            flood(Path(name), packets)

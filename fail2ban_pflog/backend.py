@@ -37,18 +37,14 @@ from .jail.ratelimit import RateLimit
 from .jail.registration import register_backend
 from .jail.selfcheck import SelfCheck
 from .jail.status import rows
-from .options import Options, short
+from .options import Options
 from .pipeline import Item, Pipeline
 from .policy.classifier import Classifier
 from .policy.dedup import CLEAN_EVERY, Dedup, share_memory
-from .sources.shared import bell
 
 __all__ = ["FilterPflog", "register"]
 
 logSys = getLogger("fail2ban.filterpflog")
-
-POLL = 0.25
-"""Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
 
 MUTE = 5.0
 """Seconds for which packets of a banned source are left out, until the firewall has caught up."""
@@ -97,10 +93,6 @@ class FilterPflog(IgnoreList, SavefileFilter):
         self.monitor = ActionMonitor(self.report, logging.getLogger("fail2ban"), self._unbanned)
         self.limit = RateLimit(given.brake, self.failManager, time.monotonic)
         self.loop = Loop(self, self.pipeline, self.selfcheck)
-        self.unexpected = ""  # the last error of the loop, logged once
-        self._wake = threading.Event()
-        bell(self._wake)
-        self._is_introduced = False
         self._next_clean = 0.0
         logSys.debug("Created %s", self)
 
@@ -165,7 +157,7 @@ class FilterPflog(IgnoreList, SavefileFilter):
                 self.limit.forget_unbanned(self.jail.actions)
             self.monitor.actions(self.jail.actions)
             self.jail.actions.sleeptime = ACTIONS_SLEEP
-            self._is_introduced = False
+            self.loop.is_introduced = False
         except Exception as error:  # fail2ban would drop the jail at the next reload
             self.stay_idle(repr(error))
 
@@ -179,13 +171,11 @@ class FilterPflog(IgnoreList, SavefileFilter):
         self.pipeline.dedup.hold = 1 if grows else min(self.options.hold, self.getMaxRetry())
 
     def stop(self) -> None:
-        """Ask the thread to end; it notices within POLL seconds.
+        """Ask the thread to end; it notices at the next line or look at the files.
 
         Unlike fail2ban's own this removes no files: what was read of them is not counted yet.
         """
-        self.loop.stopping()
-        self.active = False
-        self._wake.set()
+        self.loop.stop()
         if not self.is_alive():  # no thread does it
             self.onStop()
 
@@ -205,41 +195,10 @@ class FilterPflog(IgnoreList, SavefileFilter):
 
     afterStop = onStop  # 1.1 calls it so
 
-    # -- the jail's thread ---------------------------------------------------------------
-
     def run(self) -> bool:
-        """Read and count until the jail is stopped."""
-        while self.active:
-            try:
-                self._step()
-                self.monitor.look()
-                self.performSvc()
-                self.ticks += 1
-                self.unexpected = ""
-            except BaseException as error:  # SystemExit, too: a thread that ends guards nothing
-                self._log_unexpected(error)
-                self._wake.wait(self.sleeptime)
-        try:
-            self.onStop()
-        except Exception as error:
-            self._log_unexpected(error)
-        logSys.debug("[%s] filter terminated", self.jailName)
+        """Read and count until the jail is stopped: the jail's thread."""
+        self.loop.run()
         return True
-
-    def _step(self) -> None:
-        inputs = self.inputs
-        if self.idle or self.problem or inputs is None:
-            self.selfcheck.excuse()
-            self._wake.wait(POLL)
-            return
-        busy = self.poll(inputs)
-        if not self._is_introduced:
-            self._is_introduced = True
-            counts = f"{self.getMaxRetry()} in {short(self.getFindTime())}"
-            self.report(logging.INFO, inputs.introduction(counts))
-        if not busy:
-            inputs.wait(POLL, self._wake.wait)
-            self._wake.clear()
 
     def poll(self, inputs: Inputs) -> bool:
         """Take one batch from each input; False when none had any."""
@@ -249,14 +208,6 @@ class FilterPflog(IgnoreList, SavefileFilter):
             self.limit.release(self, MyTime.time() - self.loop.lag)
         self.selfcheck.limited(self.limit.most, self.limit.is_waiting)
         return busy
-
-    def _log_unexpected(self, error: BaseException) -> None:
-        if self.unexpected != repr(error):
-            self.unexpected = repr(error)
-            debug = logSys.getEffectiveLevel() <= logging.DEBUG
-            logSys.error(
-                "[%s] unexpected, please report it: %r", self.jailName, error, exc_info=debug
-            )
 
     # -- fail2ban's own steps, with the packets' clock -----------------------------------
 

@@ -7,21 +7,29 @@ given back to the inputs.  The server's thread waits for the line in progress, b
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
 from collections import deque
 from typing import Any
 
+from fail2ban.helpers import getLogger
 from fail2ban.server.mytime import MyTime
 
 from ..options import short
 from ..pipeline import Line, Pipeline
 from ..policy.dedup import LATEST_FLUSH
+from ..sources.shared import bell
 from .inputs import Batch, Inputs
 from .selfcheck import SelfCheck
 
 __all__ = ["Loop"]
+
+log = getLogger("fail2ban.filterpflog")
+
+POLL = 0.25
+"""Seconds between two looks at a savefile; also how long a stop may go unnoticed."""
 
 PATIENCE = 1.0
 """Seconds that a reload or a stop waits for the line in progress, which may be with a command of
@@ -38,6 +46,8 @@ class Loop:
 
     Attributes:
         lag: seconds between a packet and its arrival here.
+        is_introduced: whether the log says what is read, since the last reload.
+        unexpected: the last error that nobody has thought of, logged once; "" where all is well.
     """
 
     def __init__(self, filter_: Any, pipeline: Pipeline, selfcheck: SelfCheck) -> None:
@@ -50,12 +60,18 @@ class Loop:
         self._between_lines = threading.Event()
         self._between_lines.set()
         self._since = math.inf  # when the line in progress, or the stop, began
+        self.is_introduced = False
+        self.unexpected = ""
+        self._wake = threading.Event()
+        bell(self._wake)
 
     # -- for the server's thread ---------------------------------------------------------
 
-    def stopping(self) -> None:
-        """Note that the jail is being stopped: it is waited for from now on."""
+    def stop(self) -> None:
+        """Ask the thread to end; it is waited for from now on."""
         self._since = min(self._since, time.monotonic())
+        self._filter.active = False
+        self._wake.set()
 
     def wait_between_lines(self) -> None:
         """Wait until no line is in progress, if that does not take long."""
@@ -67,6 +83,46 @@ class Loop:
         return min(PATIENCE, max(0.0, self._since + PATIENCE - time.monotonic()))
 
     # -- for the jail's thread -----------------------------------------------------------
+
+    def run(self) -> None:
+        """Read and count until the jail is stopped, then close the inputs."""
+        filter_ = self._filter
+        while filter_.active:
+            try:
+                self._step()
+                filter_.monitor.look()
+                filter_.performSvc()
+                filter_.ticks += 1
+                self.unexpected = ""
+            except BaseException as error:  # SystemExit, too: a thread that ends guards nothing
+                self._log_unexpected(error)
+                self._wake.wait(filter_.sleeptime)
+        try:
+            filter_.onStop()
+        except Exception as error:
+            self._log_unexpected(error)
+        log.debug("[%s] filter terminated", filter_.jailName)
+
+    def _step(self) -> None:
+        filter_, inputs = self._filter, self._filter.inputs
+        if filter_.idle or filter_.problem or inputs is None:
+            self._selfcheck.excuse()
+            self._wake.wait(POLL)
+            return
+        busy = filter_.poll(inputs)
+        if not self.is_introduced:
+            self.is_introduced = True
+            counts = f"{filter_.getMaxRetry()} in {short(filter_.getFindTime())}"
+            filter_.report(logging.INFO, inputs.introduction(counts))
+        if not busy:
+            inputs.wait(POLL, self._wake.wait)
+            self._wake.clear()
+
+    def _log_unexpected(self, error: BaseException) -> None:
+        if self.unexpected != repr(error):
+            self.unexpected = repr(error)
+            name, debug = self._filter.jailName, log.getEffectiveLevel() <= logging.DEBUG
+            log.error("[%s] unexpected, please report it: %r", name, error, exc_info=debug)
 
     def poll(self, inputs: Inputs) -> bool:
         """Take one batch from each input; False when none had any."""

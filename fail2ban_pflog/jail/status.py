@@ -24,8 +24,8 @@ def rows(filter_: Any) -> list[tuple[str, Any]]:
         found.append(("Idle because", filter_.problem))
     found += [("Action failed", failed) for failed in filter_.monitor.failures]
     warnings = [*filter_.selfcheck.warnings.values(), filter_.positions.problem]
-    if filter_.unexpected:
-        warnings.append(f"unexpected, please report it: {filter_.unexpected}")
+    if filter_.loop.unexpected:
+        warnings.append(f"unexpected, please report it: {filter_.loop.unexpected}")
     found += [("Warning", warning) for warning in warnings if warning]
     counts = [*pipeline.counts(), *filter_.limit.counts()]
     if inputs is not None:

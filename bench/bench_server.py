@@ -42,7 +42,7 @@ HOURS, HEARD, SCANS = 24, 3000, 20
 FLOOD, RATE = 1_000_000, 20_000.0
 """Forged sources, and how many of them come in a second of the packets' own time."""
 
-SCANNERS = {"before": ("192.0.2.1", -5.0), "during": ("192.0.2.2", 10.0)}
+SCANNERS = {"before": ("198.51.100.1", -5.0), "during": ("198.51.100.2", 10.0)}
 """Scanners of one port a second: when they begin, in seconds after the flood."""
 
 FLOODED = ("pflog", "pflog-slow")

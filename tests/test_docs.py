@@ -58,7 +58,7 @@ def test_manual_lists_the_backends_options() -> None:
     """fail2ban-pflog.conf(5) has each option, in order, with its default."""
     told = documented(section("THE BACKEND"))
     assert list(told) == list(Options._fields)
-    words = {"interface": "pflog0", "bpf": "all packets.", "hold": "half of maxretry."}
+    words = {"interface": "pflog0", "bpf": "all packets."}
     assert told == {
         **{name: str(value) for name, value in Options()._asdict().items()},
         "silence": short(Options().silence),

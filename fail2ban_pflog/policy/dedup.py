@@ -46,7 +46,7 @@ CLEAN_EVERY = 5.0
 LATEST_FLUSH = 3600.0
 """Seconds for which pflogd holds packets back at most (-d)."""
 
-MAX_BYTES = 64 << 20
+MAX_BYTES = 44 << 20
 """Estimated size of the sources of all jails of a server."""
 
 _SOURCE, _TARGET, _HELD = 500, 125, 95

@@ -143,7 +143,7 @@ def test_why_is_what_a_jail_finds(tmp_path: Path, export: Export) -> None:
 
 
 def test_the_policy_goes_on_over_a_rotation(tmp_path: Path, export: Export) -> None:
-    """A capture in two files is judged as in one, whether both are exported or one was there."""
+    """A capture in two files is classified as in one, whether or not one of them was there."""
     records = [
         each
         for batch in Captures([str(DATA / "lab" / "lab.pflogd.pcap")], pytest.fail)
@@ -213,13 +213,13 @@ def test_a_capture_that_grew(
 def test_a_capture_with_fewer_packets(
     tmp_path: Path, export: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A copy that begins alike and has fewer packets takes nothing away, and is told once."""
+    """A copy that begins alike and has fewer packets takes nothing away, and is named once."""
     whole = savefile(tmp_path / "whole", *range(BEGIN, BEGIN + 30))
     copy = savefile(tmp_path / "copy", *range(BEGIN, BEGIN + 10))
     assert export(whole) == export(copy) == 0
     assert len(rows(tmp_path)) == 30
-    told = f"{copy}: begins as {whole} did and has fewer packets, 10 instead of 30: those stay\n"
-    assert capsys.readouterr().err == told
+    message = f"{copy}: begins as {whole} did and has fewer packets, 10 instead of 30: those stay\n"
+    assert capsys.readouterr().err == message
     assert export(copy) == 0
     assert capsys.readouterr().err == ""
 
@@ -344,7 +344,7 @@ def test_clock_that_jumps(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Packets of a day that was closed make another part of it; of endless jumps one is told."""
+    """Packets of a day that was closed make another part of it; endless jumps are reported."""
     times = [BEGIN + DAY * (number * 7 % 10) for number in range(40)]
     path = savefile(tmp_path / "pflog", *times)
     assert export(path) == 0
@@ -360,7 +360,7 @@ def test_clock_that_jumps(
 def test_damaged_captures(
     tmp_path: Path, export: Export, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """They are told, each time; what stands before the damage and the others are exported."""
+    """They are named, each time; what stands before the damage and the others are exported."""
     good = savefile(tmp_path / "good", BEGIN, BEGIN + 1)
     damaged = savefile(tmp_path / "damaged", BEGIN + 2, BEGIN + 3)
     damaged.write_bytes(damaged.read_bytes() + bytes(64))

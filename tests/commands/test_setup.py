@@ -79,10 +79,10 @@ class Host:
         """Run setup; returns what it printed."""
         self._capsys.readouterr()
         found = main(["setup", "--root", str(self.root), "--system", system, *options])
-        told = self._capsys.readouterr()
-        self.errors = told.err
-        assert found == status, told
-        return list(told.out.splitlines())
+        output = self._capsys.readouterr()
+        self.errors = output.err
+        assert found == status, output
+        return list(output.out.splitlines())
 
     def said(self, lines: list[str], start: str) -> list[str]:
         """The paths of lines that begin so."""
@@ -114,13 +114,13 @@ def host(
 # -- what is written -----------------------------------------------------------------------
 
 
-def test_dry_run_tells_exactly_what_is_done(host: Host) -> None:
-    """A dry run changes nothing; the run after it does what was told, and nothing else."""
+def test_dry_run_lists_exactly_what_is_done(host: Host) -> None:
+    """A dry run changes nothing; the run after it does what was listed, and nothing else."""
     would = host.run("--dry-run", "--writer")
     assert tree(host.root) == host.before
     done = host.run("--writer")
-    told = [line.removeprefix("would ") for line in would]
-    assert done[: len(told)] == told
+    listed = [line.removeprefix("would ") for line in would]
+    assert done[: len(listed)] == listed
     made = {path for path in tree(host.root) if not (host.root / path).is_dir()} - {*host.before}
     paths = host.said(done, "write ") + [
         path.partition(" -> ")[0] for path in host.said(done, "link ")
@@ -128,15 +128,16 @@ def test_dry_run_tells_exactly_what_is_done(host: Host) -> None:
     assert made == {path.lstrip("/") for path in paths} | {f"{CONFIG}/{NAME}"}
 
 
-def test_second_run_has_nothing_to_do(host: Host) -> None:
-    """Run again, it says so and touches nothing."""
-    host.run()
+@pytest.mark.parametrize("options", [[], ["--writer"]])
+def test_second_run_has_nothing_to_do(host: Host, options: list[str]) -> None:
+    """Run again, also without --writer, it says so and touches nothing."""
+    host.run(*options)
     before = tree(host.root)
     assert host.run()[-1] == "nothing to do"
     assert tree(host.root) == before
 
 
-def test_loader_is_told_in_a_local_file(host: Host) -> None:
+def test_loader_is_configured_in_a_local_file(host: Host) -> None:
     """Where the package is stands in a .local; the shipped .conf is as it was shipped."""
     host.run()
     if not (host.root / LOCAL).exists():
@@ -227,12 +228,6 @@ def test_service_files_name_the_programs_of_this_host(host: Host) -> None:
     assert f'pexp="{python} ${{daemon}}.*"' in host.text("etc/rc.d/fail2ban_pflogd")
 
 
-def test_writer_is_remembered(host: Host) -> None:
-    """A run without --writer keeps what one with it made."""
-    host.run("--writer")
-    assert host.run()[-1] == "nothing to do"
-
-
 # -- what the administrator changed --------------------------------------------------------
 
 
@@ -255,7 +250,7 @@ def test_changed_file_is_left_and_the_new_one_put_beside(host: Host) -> None:
 
 
 def test_file_beside_is_left_too_when_it_was_changed(host: Host) -> None:
-    """Who edits FILE.new keeps it."""
+    """An edited FILE.new stays as it is."""
     host.run()
     host.append(JAILS, "# mine\n")
     host.upgrade()
@@ -349,7 +344,7 @@ def test_remove_leaves_what_was_changed(host: Host) -> None:
 
 
 def test_remove_when_fail2ban_is_gone(host: Host) -> None:
-    """Whoever removed fail2ban first gets rid of the rest all the same."""
+    """Where fail2ban was removed first, the rest goes all the same."""
     host.run()
     (host.root / "usr/local/bin/fail2ban-server").unlink()
     host.run("--remove")
@@ -481,7 +476,7 @@ def test_package_that_fail2bans_python_cannot_import(host: Host, tmp_path: Path)
 
 
 def host_finds(host: Host) -> bool:
-    """Whether fail2ban's Python finds the package without being told."""
+    """Whether fail2ban's Python finds the package by itself."""
     return not any(line.endswith("00-pflog-backend.local") for line in host.run("--dry-run"))
 
 

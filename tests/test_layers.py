@@ -26,13 +26,12 @@ CORE_ROOMS = set(CORE)
 ALLOWED: dict[str, set[str]] = {
     **CORE,
     "pool": set(),
-    "packages": set(),
     "sources": {"errors", "pflog"},
     "jail": {*CORE_ROOMS, "sources"},
     "backend": {*CORE_ROOMS, "sources", "jail"},
     "writer": {*CORE_ROOMS, "sources"},
-    "commands": {*CORE_ROOMS, "sources", "pool", "packages"},
-    "backtest": {*CORE_ROOMS, "sources", "jail", "backend", "pool", "packages"},
+    "commands": {*CORE_ROOMS, "sources", "pool"},
+    "backtest": {*CORE_ROOMS, "sources", "jail", "backend", "pool"},
     "cli": {"errors"},
     "__main__": {"cli"},
 }

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import sysconfig
-from pathlib import Path
 
 import pytest
 
 from fail2ban_pflog import __version__, cli
 from fail2ban_pflog.errors import Exit, UsageError
-from fail2ban_pflog.packages import how_to_install
 
 
 @pytest.mark.parametrize(
@@ -88,16 +85,3 @@ def test_what_a_command_does_not_catch(
     text = capsys.readouterr().err
     assert words in text
     assert bool(words) == bool(text)
-
-
-def test_how_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A Python that refuses pip gets Debian's package or a virtual environment."""
-    pip = f"{sys.executable} -m pip install x"
-    monkeypatch.setattr(sysconfig, "get_path", lambda _: str(tmp_path))
-    assert how_to_install("x", "python3-x") == pip
-    (tmp_path / "EXTERNALLY-MANAGED").touch()
-    assert how_to_install("x", "python3-x") == pip  # this is a virtual environment
-    monkeypatch.setattr(sys, "base_prefix", sys.prefix)
-    assert "venv" in how_to_install("x")
-    if Path("/etc/debian_version").exists():
-        assert how_to_install("x", "python3-x") == "apt-get install python3-x"

@@ -5,19 +5,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
 from typing import Optional
 
 from ... import __version__
-from ...errors import PflogError
+from ...errors import PflogError, UsageError
 from ..host import HostError
 from ..host.systems import add_options, find_system
 from .result import Result, exit_status, wrong
 
 __all__ = ["add_command"]
-
-USAGE = 2
 
 _EPILOG = """\
 marks:
@@ -59,8 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         system = find_system(arguments.system)
     except HostError as error:
-        print(f"fail2ban-pflog check: {error}", file=sys.stderr)
-        return USAGE
+        raise UsageError(str(error)) from None
     subject = Subject(root, system, run, time.time(), listen)
 
     def take(result: Result) -> None:

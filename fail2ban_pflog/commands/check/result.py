@@ -8,12 +8,9 @@ from enum import Enum
 from functools import partial
 from typing import NamedTuple
 
-from ...errors import printable
+from ...errors import Exit, printable
 
 __all__ = ["Mark", "Result", "exit_status", "note", "ok", "unseen", "wrong"]
-
-FINE, WRONG, UNSEEN = 0, 1, 3
-"""Exit statuses: all is well; something is wrong; nothing is, but not all could be seen."""
 
 
 class Mark(Enum):
@@ -56,5 +53,5 @@ def exit_status(results: Sequence[Result]) -> int:
     """Return the exit status that sums all checks up."""
     marks = {result.mark for result in results}
     if Mark.WRONG in marks:
-        return WRONG
-    return UNSEEN if Mark.UNSEEN in marks else FINE
+        return Exit.FAILED
+    return Exit.UNKNOWN if Mark.UNSEEN in marks else Exit.OK

@@ -14,12 +14,17 @@ from typing import TYPE_CHECKING, Optional
 
 from ... import pool
 from ...errors import Exit, UsageError
-from ...packages import how_to_install
 
 if TYPE_CHECKING:
     from .store import Capture, Store
 
 __all__ = ["add_command"]
+
+NEEDS_PYARROW = """\
+export needs pyarrow ({error}): {python} -m pip install pyarrow
+Where that is refused (PEP 668: Debian's own Python), in a virtual environment:
+    python3 -m venv --system-site-packages DIR && DIR/bin/pip install pyarrow
+    DIR/bin/python -m fail2ban_pflog export ..."""
 
 HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,252}")
 
@@ -68,8 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         from . import columns  # noqa: F401 - it is looked for before anything is made
     except ImportError as error:
-        reason = f"export needs pyarrow ({error}): {how_to_install('pyarrow')}"
-        raise UsageError(reason) from None
+        raise UsageError(NEEDS_PYARROW.format(error=error, python=sys.executable)) from None
     from .store import Store
 
     store = Store(arguments.to, arguments.host)

@@ -259,7 +259,7 @@ def ports_of_fashion(scene: Scene) -> None:
 
 
 def from_far_away(scene: Scene) -> None:
-    """nmap's TTLs, 37 to 59, after many hops; scans with a small TTL; one after a traceroute."""
+    """Nmap's TTLs, 37 to 59, after many hops; scans with a small TTL; one after a traceroute."""
     rnd = scene.random
     for hops in (20, 30):
         for six in (False, True):

@@ -25,11 +25,6 @@ README = (REPO / "README.md").read_text()
 MANUALS = sorted((REPO / "man").iterdir())
 
 
-def test_readme_lists_the_backends_options() -> None:
-    """The table has each option once, in order."""
-    assert re.findall(r"^\| `(\w+)` \|", README, re.MULTILINE) == list(Options._fields)
-
-
 def section(name: str) -> str:
     """A section of fail2ban-pflog.conf(5)."""
     page = (REPO / "man/fail2ban-pflog.conf.5").read_text()

@@ -27,7 +27,7 @@ HEAD_TEXT = "rule 1/0(match): block in on vtnet0: "
 
 
 def typed(frame: bytes, byteorder: str = "<") -> Fields:
-    """What --json tells of a frame."""
+    """The fields of a frame, as --json has them."""
     return fields(Decoder(byteorder).packet(frame), frame)
 
 
@@ -42,7 +42,7 @@ SYN_OPTIONS = b"\x02\x04\x05\xb4\x04\x02\x08\x0a\x32\x20\x82\xdd\0\0\0\0\x01\x03
 
 
 def test_syn() -> None:
-    """A SYN tells its numbers and options."""
+    """A SYN is printed with its numbers and options."""
     assert line(corpus.ip4(6, corpus.tcp(2, SYN_OPTIONS))) == (
         "198.51.100.7.40000 > 10.99.0.2.6379: Flags [S], seq 1000000, win 1024, "
         "options [mss 1460,sackOK,TS val 840991453 ecr 0,nop,wscale 7], length 0"
@@ -95,12 +95,12 @@ def test_generic_form() -> None:
 
 
 def test_unknown_address_family() -> None:
-    """A family that is neither IPv4 nor IPv6 is told by its number."""
+    """A family that is neither IPv4 nor IPv6 is printed as its number."""
     assert line(bytes(9), af=7) == "unknown address family 7, length 9"
 
 
 def test_relative_numbers() -> None:
-    """The first segment with ACK tells absolute numbers, the next count from it."""
+    """The first segment with ACK has absolute numbers, the next count from it."""
     formatter = Formatter("<")
     lines = [
         formatter.line(HEAD + corpus.ip4(6, corpus.tcp(0x10, seq=seq, ack=500))) for seq in (7, 9)
@@ -110,7 +110,7 @@ def test_relative_numbers() -> None:
 
 
 def test_lengths_are_believed_without_the_wire_length() -> None:
-    """A frame cut by the snaplen is no lie; with the length on the wire a lie is told."""
+    """A frame cut by the snaplen is valid; with the length on the wire a contradiction shows."""
     frame = HEAD + corpus.ip4(17, corpus.udp(data=bytes(100)))[:44]
     assert Formatter("<").line(frame).endswith(": UDP, length 100")
     assert "[total length 128 > length 44] (invalid) " in Formatter("<").line(frame, len(frame))

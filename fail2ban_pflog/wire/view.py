@@ -19,7 +19,7 @@ Text = Iterator[str]
 
 
 class Truncated(Exception):  # noqa: N818 - no error: the snaplen's usual effect
-    """A field lies behind the end of the captured bytes."""
+    """A field is behind the end of the captured bytes."""
 
 
 class View:

@@ -23,7 +23,7 @@ LOG_MODE = 0o640
 """Of a new log: its owner writes, its group reads; a log that was there keeps its own."""
 
 PID_MODE = 0o600
-"""As BSD's pidfile(3): who cannot open the file cannot hold its lock."""
+"""As BSD's pidfile(3): a user that cannot open the file cannot hold its lock."""
 
 MAX_LINKS = 32
 """Symbolic links on one path, as the kernels' own limit."""

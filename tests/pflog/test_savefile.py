@@ -24,7 +24,7 @@ def record(order: str, fraction: int, frame: bytes, length: int = 0) -> bytes:
 
 @pytest.mark.parametrize(("order", "nanoseconds"), VARIANTS)
 def test_variants(order: str, nanoseconds: bool) -> None:
-    """Byte order and unit are told by the magic number; times come in microseconds."""
+    """Byte order and unit come from the magic number; times come in microseconds."""
     data = savefile_header(order, nanoseconds) + record(
         order, 5_000_999 if nanoseconds else 5_000, b"frame", 99
     )
@@ -78,7 +78,7 @@ def test_no_savefile(start: bytes) -> None:
     ],
 )
 def test_damage(damaged: bytes) -> None:
-    """Records before a damage are given, then the damage is told."""
+    """Records before a damage are given, then the damage is raised."""
     good = savefile_header() + record("<", 0, b"frame")
     decoder = Decoder()
     assert decoder.feed(good + damaged + bytes(100)) == [(7, 0, b"frame")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Packets that leave nothing out: every option, flag, type, extension header and lie.
+"""Packets that leave nothing out: every option, flag, type, extension header and contradiction.
 
 All are made by hand, so that the wrong ones can be as wrong as an attacker's.
 """
@@ -36,7 +36,7 @@ def tcp(flags: int = 2, options: bytes = b"", data: bytes = b"", **changes: int)
 
 
 def udp(port: int = 5632, data: bytes = b"abc", length: int = -1) -> bytes:
-    """Build a datagram, with a length that may lie."""
+    """Build a datagram, with any length."""
     return struct.pack("!HHHH", 40000, port, 8 + len(data) if length < 0 else length, 0) + data
 
 
@@ -71,7 +71,7 @@ KNOWN_OPTIONS = frozenset({0, 1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 19, 20, 28, 29
 
 
 def segments() -> Iterator[bytes]:
-    """TCP: every flag byte, every option, data, offsets that lie."""
+    """TCP: every flag byte, every option, data, invalid offsets."""
     for flags in range(256):
         yield tcp(flags)
         yield tcp(flags, data=b"abc", seq=flags)
@@ -83,7 +83,7 @@ def segments() -> Iterator[bytes]:
         yield tcp(0x14, bytes(8), b"reset", offset=offset)
     for port in (21, 22, 25, 53, 80, 139, 179, 445, 554, 646, 1723, 2049, 6379, 6653, 8080):
         yield tcp(0x18, data=b"GET / HTTP/1.0\r\n\r\n", port=port)
-    for data in (b"", b"\0", b"\2", b"\3", b"\xff"):  # the last option's length lies in the data
+    for data in (b"", b"\0", b"\2", b"\3", b"\xff"):  # the last option's length is in the data
         yield tcp(0x18, b"\1" * 11 + b"\x08", data)
         yield tcp(0x18, b"\x08\x0a" + bytes(9) + b"\x03", data)
     # A conversation both ways: numbers become relative.
@@ -94,7 +94,7 @@ def segments() -> Iterator[bytes]:
 
 
 def datagrams() -> Iterator[bytes]:
-    """UDP: lengths that lie, and ports that tcpdump decodes."""
+    """UDP: invalid lengths, and ports that tcpdump decodes."""
     for length in (0, 1, 7, 8, 9, 11, 12, 65535):
         yield udp(length=length)
     for port in (53, 67, 69, 88, 123, 137, 161, 514, 520, 1194, 1900, 4500, 5060, 5353, 33434):
@@ -184,7 +184,7 @@ def tunnels() -> Iterator[tuple[int, bytes]]:
 
 
 def sctp_chunks() -> Iterator[tuple[int, bytes]]:
-    """SCTP: every kind of chunk, in lengths that lie."""
+    """SCTP: every kind of chunk, in invalid lengths."""
     for kind in (*range(0x10), 0xC0, 0xC1, 0xC2, 0x77):
         for size in (0, 3, 4, 8, 15, 16, 17, 20, 21):
             chunk = bytes((kind, 7)) + struct.pack("!H", size) + bytes(range(17))
@@ -236,7 +236,7 @@ def extension_chains() -> Iterator[bytes]:
         yield ip6(following, inside, payload=0)
 
 
-def lies() -> Iterator[Packet]:
+def contradictions() -> Iterator[Packet]:
     """IP headers that contradict themselves or the frame around them."""
     for version, build, inside in ((4, ip4, 6), (6, ip6, 6), (4, ip4, 17), (6, ip6, 58)):
         payload = {6: tcp(options=b"\x02\x04\x05\xb4"), 17: udp(), 58: b"\x80\0\0\0\0\1\0\2"}[
@@ -282,7 +282,7 @@ def packets() -> list[Packet]:
         found.append(Packet(4, ip4(protocol, payload), 20 + len(payload)))
         found.append(Packet(6, ip6(protocol, payload), 40 + len(payload)))
     found += [Packet(6, data, len(data)) for data in extension_chains()]
-    found += lies()
+    found += contradictions()
     return found
 
 

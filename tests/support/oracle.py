@@ -33,7 +33,7 @@ from tests.support.packets import NO_SUBRULE, pflog_header
 
 TCPDUMP = os.environ.get("TCPDUMP", "tcpdump")
 SNAPLENS = (65_535, 160, 116)
-MAX_LENGTH = 262_000  # tcpdump prints no record that tells a length above 262144
+MAX_LENGTH = 262_000  # tcpdump prints no record with a length above 262144
 EPOCH = 1_000_000_000  # packet i of a comparison is stamped EPOCH + i seconds
 
 
@@ -266,7 +266,7 @@ _LIES = r"HBH .*(\(invalid\)|invalid len \d+|\[\|hbhopt\]|truncated-ip6 )|(HBH|D
 
 
 def _hop_by_hop(mine: str, other: str) -> bool:
-    """Hop-by-hop options that lie, and jumbograms: we do not look at them."""
+    """Invalid hop-by-hop options, and jumbograms: we do not look at them."""
     found = re.search(r"HBH | \[\|(hbh|dstopt)\]$", mine)
     if not found or not (found[1] or re.search(_LIES, other)):
         return False
@@ -383,7 +383,7 @@ def _older(mine: str, other: str) -> bool:
         packet in ("bad-len 0", " [|ip]", " [|ip6]")
         or re.fullmatch(r"IP\d+(, wrong link-layer encapsulation)? \(invalid\)", packet) is not None
         or (packet.startswith("truncated-ip") and packet.endswith("bad-len 0"))
-        # Hop-by-hop options and fragments that lie.
+        # Invalid hop-by-hop options and fragments.
         or ("[|hbhopt]" in other and other.startswith(mine.split(" [")[0].rstrip()))
         or ("frag (" in older and other.startswith(older[: older.index("frag (")]))
     )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The one builder of frames: pf's header of every dialect, IPv4 and IPv6, TCP, UDP, SCTP, ICMP.
 
-Every field can be given a value that lies.
+Every field can be given an invalid value.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def segment(
     words: int = -1,
     urgent: int = 0,
 ) -> bytes:
-    """A TCP segment; words: its header's length as it tells."""
+    """A TCP segment; words: the length of its header, which need not be true."""
     words = 5 + len(options) // 4 if words < 0 else words
     start = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, words << 4, flags, 1024, 0, urgent)
     return start + options + data

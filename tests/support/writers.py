@@ -117,7 +117,7 @@ def ps(*options: str) -> str:
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, be it that nobody has asked for its status yet."""
+    """Whether a process has ended, also where its status was not asked for yet."""
     return ps("-o", "state=", "-p", str(pid)).strip()[:1] in {"", "Z"}
 
 
@@ -182,7 +182,7 @@ class Pflogd:
         return self.pid_file.exists() and self.pid_file.read_text() == f"{self.process.pid}\n"
 
     def status(self) -> str:
-        """Ask for the status; returns what was told, empty before the worker can."""
+        """Ask for the status; returns the answer, empty before the worker can."""
         if not self.runs():
             return ""
         before = len(self.said())
@@ -220,7 +220,7 @@ class Pflogd:
         self.process.send_signal(number)
 
     def rotate(self, to: Path, number: int = signal.SIGHUP) -> None:
-        """Rename the log, tell the program, wait until it has made a new one."""
+        """Rename the log, signal the program, wait until it has made a new one."""
         self.log.rename(to)
         self.kill(number)
         wait_for(self.log.exists, f"a new log; it said {self.said()}")

@@ -76,7 +76,7 @@ def tcpdump(tmp_path: Path) -> Tcpdump:
 
 
 def test_tcpdump_child(start: Start, tcpdump: Tcpdump) -> None:
-    """tcpdump hands over raw frames, unprivileged; what it says is told; it goes with us."""
+    """tcpdump hands over raw frames, unprivileged; its messages are passed on; it ends with us."""
     tcpdump.will_write(savefile(range(3)))
     writer = start("--tcpdump", tcpdump.program, "--bpf", "inbound and action block")
     writer.wait_lines(3)
@@ -128,7 +128,7 @@ def test_tcpdump_cut_within_a_packet(start: Start, tcpdump: Tcpdump) -> None:
 
 
 def test_tcpdump_that_does_not_start(start: Start, tmp_path: Path) -> None:
-    """Its complaint is told, it is tried again ever more seldom, and TERM works meanwhile."""
+    """Its message is passed on, it is tried again, and TERM works meanwhile."""
     program = stand_in(tmp_path, "echo 'pflog0: No such device' >&2\nexit 1\n")
     writer = start("--tcpdump", program)
     writer.wait_said("starting it again")
@@ -168,7 +168,7 @@ def test_needs_nothing_but_the_standard_library(tmp_path: Path, tcpdump: Tcpdump
 
 
 def test_worker_that_crashes(start: Start, tcpdump: Tcpdump) -> None:
-    """A worker that dies is told and replaced; the figures go on."""
+    """A worker that dies is reported and replaced; the figures go on."""
     tcpdump.will_write(savefile(range(2)))
     writer = start("--tcpdump", tcpdump.program)
     writer.wait_lines(2)

@@ -25,6 +25,7 @@ from fail2ban_pflog.wire.timestamps import Stamps
 from tests.support.pflogs import DATA, pcapng, record, savefile_header
 from tests.support.server import REPO, wait_for
 from tests.support.writers import (
+    AS_ROOT,
     BEGIN,
     COMMAND,
     ROOT,
@@ -41,6 +42,15 @@ LOAD = 200_000
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root")
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def run(*options: object, pid_file: object = "") -> subprocess.CompletedProcess[str]:
+    """Run the program to its end, with an empty savefile as standard input."""
+    command = [*COMMAND, "--pid-file", pid_file, *options]
+    return subprocess.run(
+        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=60,
+        input=savefile_header().decode("latin-1"), encoding="latin-1",
+    )  # fmt: skip
 
 
 # -- lines ---------------------------------------------------------------------------------
@@ -61,7 +71,7 @@ def test_writes_each_packet_with_its_own_time(start: Start, capture: str) -> Non
 
 
 def test_time_zone(start: Start) -> None:
-    """The time is local and tells its offset."""
+    """The time is local and has its offset from UTC."""
     writer = start(environment={"TZ": "Europe/Berlin"})
     writer.feed(savefile(range(1)))
     writer.end_of_input()
@@ -183,8 +193,7 @@ def test_follows_pflogds_file_across_a_rotation(start: Start, tmp_path: Path) ->
     """With --follow packets come from pflogd's file and its successor."""
     pflog = tmp_path / "pflog"
     pflog.write_bytes(savefile(range(3)))
-    user = ["--user", "root"] if ROOT else []
-    writer = start("--follow", pflog, *user, source=False)
+    writer = start("--follow", pflog, *AS_ROOT, source=False)
     writer.wait_lines(3)
     pflog.rename(tmp_path / "pflog.0")
     pflog.write_bytes(savefile(range(3, 5)))
@@ -197,13 +206,12 @@ def test_follow_goes_on_where_the_log_ends(start: Start, tmp_path: Path) -> None
     """Started again, it writes the packets that came meanwhile, and none twice."""
     pflog = tmp_path / "pflog"
     pflog.write_bytes(savefile(range(3)))
-    user = ["--user", "root"] if ROOT else []
-    writer = start("--follow", pflog, *user, source=False)
+    writer = start("--follow", pflog, *AS_ROOT, source=False)
     writer.wait_lines(3)
     assert writer.stop() == 0
     with pflog.open("ab") as file:
         file.write(numbered_records(range(3, 6)))
-    writer = start("--follow", pflog, *user, source=False)
+    writer = start("--follow", pflog, *AS_ROOT, source=False)
     writer.wait_lines(6)
     assert writer.stop() == 0
     assert numbers_in(writer.log) == [0, 1, 2, 3, 4, 5]
@@ -224,7 +232,7 @@ def test_stop_signals_write_what_was_read(start: Start, number: int) -> None:
 
 
 def test_status_signal(start: Start) -> None:
-    """INFO (USR2 where there is none) tells the figures and the source."""
+    """INFO (USR2 where there is none) makes it report the figures and the source."""
     writer = start()
     writer.feed(savefile(range(7)))
     writer.wait_lines(7)
@@ -314,20 +322,11 @@ def test_the_monitors_end_ends_the_worker(start: Start) -> None:
 # -- one instance, files, links ------------------------------------------------------------
 
 
-def run(*options: object) -> subprocess.CompletedProcess[str]:
-    """Run the program to its end, with an empty input."""
-    command = [*COMMAND, "--read", "-", *options]
-    return subprocess.run(
-        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20,
-        input=savefile_header().decode("latin-1"), encoding="latin-1",
-    )  # fmt: skip
-
-
 def test_second_instance_says_so(start: Start, tmp_path: Path) -> None:
-    """The pid file is locked: another instance says who runs and exits with 1."""
+    """The pid file is locked: another instance names the process that runs and exits with 1."""
     writer = start().ready()
     assert writer.pid_file.read_text() == f"{writer.process.pid}\n"
-    second = run("--log", tmp_path / "other.log", "--pid-file", writer.pid_file)
+    second = run("--read", "-", "--log", tmp_path / "other.log", pid_file=writer.pid_file)
     assert second.returncode == 1
     assert f"already running as process {writer.process.pid}" in second.stderr
     writer.feed(savefile(range(2)))
@@ -389,7 +388,7 @@ def test_no_symbolic_link_in_a_shared_folder(tmp_path: Path, mode: int) -> None:
     (shared / "log").symlink_to(target)
     (shared / "folder").symlink_to(tmp_path)
     for log in (shared / "log", shared / "folder/target"):
-        done = run("--log", log, "--pid-file", "")
+        done = run("--read", "-", "--log", log)
         assert done.returncode == 1
         assert "is a symbolic link in a directory that others can write" in done.stderr
     assert target.read_text() == "precious\n"
@@ -418,10 +417,10 @@ def test_no_symbolic_link_after_a_rotation(start: Start, tmp_path: Path) -> None
 
 
 def test_symbolic_link_in_a_folder_of_ours(tmp_path: Path) -> None:
-    """Where nobody else can write, a link is the administrator's wish."""
+    """Where nobody else can write, a link is followed."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "log").symlink_to("elsewhere/log")
-    assert run("--log", tmp_path / "log", "--pid-file", "").returncode == 0
+    assert run("--read", "-", "--log", tmp_path / "log").returncode == 0
     assert (tmp_path / "elsewhere/log").is_file()
 
 
@@ -434,7 +433,7 @@ def test_second_name_in_a_shared_folder(tmp_path: Path) -> None:
     (shared / "log").hardlink_to(target) if sys.version_info >= (3, 10) else os.link(
         target, shared / "log"
     )
-    done = run("--log", shared / "log", "--pid-file", "")
+    done = run("--read", "-", "--log", shared / "log")
     assert (done.returncode, "has a second name" in done.stderr) == (1, True)
 
 
@@ -442,7 +441,7 @@ def test_second_name_in_a_shared_folder(tmp_path: Path) -> None:
 def test_log_must_be_a_file(tmp_path: Path, make: Callable[[Path], None]) -> None:
     """A FIFO or a folder in the log's place is an error, not a program that hangs."""
     make(tmp_path / "log")
-    done = run("--log", tmp_path / "log", "--pid-file", "")
+    done = run("--read", "-", "--log", tmp_path / "log")
     assert done.returncode == 1
     assert "pflogd: error: " in done.stderr
 
@@ -465,11 +464,8 @@ def test_log_must_be_a_file(tmp_path: Path, make: Callable[[Path], None]) -> Non
 def test_options_that_make_no_sense(
     tmp_path: Path, options: list[str], status: int, said: str
 ) -> None:
-    """A mistake is told, with what to do; nothing is made."""
-    command = [*COMMAND, "--check", "--log", tmp_path / "log", "--pid-file", "", *options]
-    done = subprocess.run(
-        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
-    )
+    """A mistake is reported, with what to do; nothing is made."""
+    done = run("--check", "--log", tmp_path / "log", *options)
     assert (done.returncode, said in done.stdout + done.stderr) == (status, True)
     assert list(tmp_path.iterdir()) == []
 
@@ -495,21 +491,15 @@ def test_check_looks_at_what_it_will_read(
     make(path)
     if path.exists():
         path.chmod(0o755)
-    command = [*COMMAND, "--check", "--log", tmp_path / "log", "--pid-file", "", option, path]
-    done = subprocess.run(
-        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
-    )
+    done = run("--check", "--log", tmp_path / "log", option, path)
     assert (done.returncode, said in done.stderr, bool(done.stderr)) == (status, True, bool(said))
 
 
 def test_check_looks_at_the_interface_and_the_log(tmp_path: Path) -> None:
-    """An interface that is missing is told, as one that is none of pf's and a log that is none."""
-    command = list(map(str, [*COMMAND, "--check", "--log", tmp_path / "log", "--pid-file", ""]))
+    """A missing interface, one that is not pf's, and a directory as log are reported."""
 
     def check(*options: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [*command, *options], cwd=REPO, capture_output=True, text=True, timeout=20
-        )
+        done = run("--check", "--log", tmp_path / "log", *options)
         return done.returncode, done.stderr
 
     status, said = check("--interface", "pflog99")
@@ -521,42 +511,33 @@ def test_check_looks_at_the_interface_and_the_log(tmp_path: Path) -> None:
     if ROOT and importlib.util.find_spec("pcapy"):
         loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
         status, said = check("--interface", loopback)
-        assert (status, "it is no log interface of a packet filter" in said) == (1, True)
+        assert (status, "it is no log interface of pf" in said) == (1, True)
 
 
 def test_wrong_filter_expression(tmp_path: Path) -> None:
     """An expression that libpcap does not understand is found before anything starts."""
     pytest.importorskip("pcapy")
-    command = [*COMMAND, "--log", tmp_path / "log", "--pid-file", "", "--bpf", "hots 192.0.2.1"]
-    done = subprocess.run(
-        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
-    )
+    done = run("--log", tmp_path / "log", "--bpf", "hots 192.0.2.1")
     assert (done.returncode, "'hots 192.0.2.1'" in done.stderr) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not ROOT, reason="needs root")
 def test_followed_file_that_the_user_may_not_read(tmp_path: Path) -> None:
-    """pflogd's file is root's alone as a rule: that is told at once, with the remedies."""
+    """pflogd's file usually is root's alone: that is reported at once, with the remedies."""
     pflog = tmp_path / "pflog"
     pflog.write_bytes(savefile_header())
     pflog.chmod(0o600)
-    command = [*COMMAND, "--log", tmp_path / "log", "--pid-file", "", "--follow", pflog]
-    done = subprocess.run(
-        list(map(str, command)), cwd=REPO, capture_output=True, text=True, timeout=20
-    )
+    done = run("--log", tmp_path / "log", "--follow", pflog)
     assert done.returncode == 1
     assert "may not read it" in done.stderr
     assert "or use --user root" in done.stderr
 
 
-def test_null_input(tmp_path: Path) -> None:
+def test_null_input(start: Start) -> None:
     """Without any input there is nothing to write, and nothing to complain about."""
-    command = [*COMMAND, "--read", "-", "--log", str(tmp_path / "log"), "--pid-file", ""]
-    done = subprocess.run(
-        command, cwd=REPO, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20
-    )
-    assert (done.returncode, "0 packets read" in done.stderr) == (0, True)
+    writer = start("--read", "-", source=False)
+    assert (writer.wait(), "0 packets read" in writer.said()) == (0, True)
 
 
 # -- privileges ----------------------------------------------------------------------------
@@ -595,7 +576,7 @@ def test_becomes_an_unprivileged_user(start: Start, tmp_path: Path) -> None:
 @needs_root
 def test_unknown_user(tmp_path: Path) -> None:
     """A user that does not exist is a mistake in the command line."""
-    done = run("--log", tmp_path / "log", "--user", "nosuchuser")
+    done = run("--read", "-", "--log", tmp_path / "log", "--user", "nosuchuser")
     assert (done.returncode, "there is no user nosuchuser" in done.stderr) == (2, True)
 
 
@@ -603,7 +584,7 @@ def test_unknown_user(tmp_path: Path) -> None:
 
 
 def test_removed_folder(start: Start, tmp_path: Path) -> None:
-    """Without its folder it runs on, counts, and tells when it can write again."""
+    """Without its folder it runs on, counts, and reports when it can write again."""
     folder = tmp_path / "folder"
     folder.mkdir()
     writer = start(log=folder / "log")
@@ -664,7 +645,7 @@ def test_file_size_limit(start: Start) -> None:
 @needs_root
 @needs_linux
 def test_full_disk(start: Start, tmp_path: Path) -> None:
-    """On a full file system it runs on; no half line; it tells when there is room again."""
+    """On a full file system it runs on; no half line; it reports when there is room again."""
     small = tmp_path / "small"
     small.mkdir()
     mount = f'mount -t tmpfs -o size=64k none {small} && exec "$@"'

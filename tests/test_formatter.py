@@ -159,10 +159,18 @@ def test_promises_hold_for_the_corpus() -> None:
         check_frame(frame, None)
 
 
-@pytest.mark.parametrize("folder", ["freebsd-13.2", "openbsd-7.8"])
-def test_promises_hold_for_every_cut(folder: str) -> None:
+@pytest.mark.parametrize(
+    "capture",
+    [
+        "freebsd-13.2/block-all.pflogd.pcap",
+        "freebsd-15.0/fb15.pflogd.pcap.xz",
+        "openbsd-7.7/obsd77.pflogd.pcap.xz",
+        "openbsd-7.8/block-all.pflogd.pcap",
+    ],
+)
+def test_promises_hold_for_every_cut(capture: str) -> None:
     """Real frames cut at every byte give a line or PflogError."""
-    for _, frame, length in frames(DATA / folder / "block-all.pflogd.pcap"):
+    for _, frame, length in list(frames(DATA / capture))[:400]:
         for size in range(min(len(frame), 180)):
             check_frame(frame[:size], length)
 

@@ -25,10 +25,10 @@ def test_corpus() -> None:
 
 
 @needs_tcpdump
-@pytest.mark.parametrize("folder", ["freebsd-13.2", "openbsd-7.8"])
+@pytest.mark.parametrize("folder", ["freebsd-13.2", "freebsd-15.0", "openbsd-7.7", "openbsd-7.8"])
 def test_real_captures(folder: str) -> None:
     """What real kernels logged has tcpdump's lines."""
-    for path in sorted((DATA / folder).glob("*.pcap")):
+    for path in sorted((DATA / folder).glob("*.pcap*")):
         records = [(frame, length) for _, frame, length in oracle.frames(path)]
         assert records
         assert oracle.compare(records).unexplained == []

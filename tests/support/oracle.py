@@ -14,6 +14,7 @@ the exit status 1.  Captures that hold pflog frames already are compared as they
 from __future__ import annotations
 
 import argparse
+import lzma
 import os
 import re
 import shutil
@@ -95,6 +96,8 @@ LINKS: dict[int, Callable[[bytes], Optional[tuple[int, int]]]] = {
 def frames(path: Path) -> Iterator[tuple[int, bytes, int]]:
     """(link type, frame as captured, length on the wire) of a pcap or pcapng file."""
     data = path.read_bytes()
+    if path.suffix == ".xz":
+        data = lzma.decompress(data)
     if data[:4] == b"\x0a\x0d\x0d\x0a":
         yield from _pcapng(data)
         return

@@ -137,7 +137,7 @@ def late_answers(rnd: random.Random, source: bytes, count: int) -> Iterator[Pack
 
 
 def backscatter(rnd: random.Random, source: bytes, count: int) -> Iterator[Packet]:
-    """A victim of somebody who forges our address."""
+    """A victim of a forger of our address."""
     when = rnd.uniform(0, DAY - 600)
     for _ in range(count):
         yield when, tcp(rnd, source, 80, rnd.randrange(1024, 65_536), SYN_ACK)

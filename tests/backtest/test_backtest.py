@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import resource
 import shutil
 import signal
@@ -44,7 +43,6 @@ from fail2ban_pflog.backtest.replay.configuration import Configuration, find_con
 from fail2ban_pflog.backtest.report import text as report
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.errors import Exit
-from fail2ban_pflog.policy.kinds import LATE_ANSWER
 from fail2ban_pflog.sources.captures import Captures
 
 # -- verdicts ---------------------------------------------------------------------------
@@ -61,7 +59,7 @@ def test_bans_and_prevented(capture: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_ban_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A source is judged again once its ban is over, and its second ban is longer."""
+    """A source is counted again once its ban is over, and its second ban is longer."""
     records = scan_records(SCANNER, range(1, 21), BEGIN)
     records += scan_records(SCANNER, range(100, 121), BEGIN + 120)
     settings = ["bantime=60", "bantime.increment=true", "bantime.maxtime=1d"]
@@ -154,7 +152,7 @@ def test_holding_forgets_nothing_early(tmp_path: Path) -> None:
 
 
 def test_no_bystander_is_banned(capsys: pytest.CaptureFixture[str]) -> None:
-    """The shipped jail bans nobody among honest hosts alone."""
+    """The shipped jail bans no source among honest hosts alone."""
     assert result(capsys, BYSTANDERS)["bans"] == []
 
 
@@ -163,7 +161,7 @@ def broken(*_: object) -> None:
     raise RuntimeError("it broke")
 
 
-def test_failures_of_fail2ban_are_told(
+def test_failures_of_fail2ban_are_reported(
     capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """fail2ban swallows what goes wrong with a line; a backtest says that verdicts are missing."""
@@ -187,7 +185,7 @@ def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--trust", "nonsense"], "nonsense"),
         (["--set", "maxrety=3"], "no option maxrety; is maxretry meant?"),
@@ -212,11 +210,11 @@ def test_trusted_sources(tmp_path: Path, capture: Path, capsys: pytest.CaptureFi
     ],
 )
 def test_wrong_usage(
-    words: list[str], told: str, capture: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], message: str, capture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is wrong with settings is told in one message; the status is 2."""
+    """What is wrong with settings is reported in one message; the status is 2."""
     assert main(command(*words, "--", capture)) == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_options_of_the_backend_by_name(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -242,7 +240,7 @@ def test_options_of_another_backend(capture: Path, capsys: pytest.CaptureFixture
 
 
 def test_without_fail2ban(tmp_path: Path, capture: Path) -> None:
-    """Where fail2ban cannot be imported, what to do is told, and can be done: it is not on PyPI."""
+    """Where fail2ban cannot be imported, a message says what to do: it is not on PyPI."""
     (tmp_path / "hidden/fail2ban").mkdir(parents=True)
     (tmp_path / "hidden/fail2ban/__init__.py").write_text("raise ImportError('hidden')\n")
     done = subprocess.run(
@@ -267,7 +265,7 @@ def test_own_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_defect_is_not_a_trusted_source(
     capture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What nobody expected has a status of its own, and is told whole."""
+    """An unexpected exception has a status of its own, and is printed whole."""
     monkeypatch.setattr(run.Run, "read", broken)
     assert main(command(capture)) == 70
     assert "it broke" in capsys.readouterr().err
@@ -391,7 +389,7 @@ def test_no_database_no_increment(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_ignorecommand_that_fails(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """What fail2ban logs as an error is told, and the status says that something is wrong."""
+    """What fail2ban logs as an error is reported, and the status says that something is wrong."""
     assert main(command("--set", "ignorecommand=/nonexistent <ip>", "--", capture)) == 4
     assert "/nonexistent" in capsys.readouterr().err
 
@@ -440,22 +438,22 @@ def test_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_was_read(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """JSON names the captures with their packets and times, the version and when it was made."""
     main(command("--json", capture, SCRUB, "/nonexistent"))
-    told = json.loads(capsys.readouterr().out)
-    assert told["version"] == __version__
-    assert abs(moment(told["made"]) - time.time()) < 60
-    first, second, third = told["captures"]
+    found = json.loads(capsys.readouterr().out)
+    assert found["version"] == __version__
+    assert abs(moment(found["made"]) - time.time()) < 60
+    first, second, third = found["captures"]
     assert (first["name"], first["packets"], moment(first["begin"])) == (str(capture), 80, BEGIN)
     assert (second["name"], second["packets"], second["problem"]) == (str(SCRUB), 1126, "")
     assert (third["packets"], third["begin"]) == (0, None)
     assert "No such file" in third["problem"]
-    assert told["jails"][0]["options"] == {
+    assert found["jails"][0]["options"] == {
         "maxretry": "15", "findtime": "5m", "bantime": "1h", "ignoreip": "none",
         "backend": "pflog[distinct=port, mode=normal]", "ignoreself": "yes",
     }  # fmt: skip
 
 
 def test_bans_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The report tells of each ban what was counted, and how the numbers hang together."""
+    """The report shows of each ban what was counted, and how the numbers fit together."""
     hosts = [(number, f"10.99.0.{number + 1}") for number in range(20)]
     sweep = [(BEGIN + number, syn(RETRY, 8080, target=host)) for number, host in hosts]
     records = [*scan_records(SCANNER, range(1, 41), BEGIN), *sweep]
@@ -474,10 +472,10 @@ def test_bans_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "    8080/tcp on 15 hosts in 14 s: 10.99.0.1, 10.99.0.2, 10.99.0.3," in out
 
 
-def test_a_slow_count_tells_what_is_within_findtime(
+def test_a_slow_count_shows_what_is_within_findtime(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What came before findtime is not told of a ban: fail2ban has left it behind."""
+    """What came before findtime is no part of a ban: fail2ban has forgotten it."""
     slow = [(BEGIN + 100 * number, syn(SCANNER, 1 + number)) for number in range(4)]
     fast = scan_records(SCANNER, range(100, 110), BEGIN + 301)
     path = write(tmp_path / "slow", [*slow, *fast])
@@ -496,7 +494,7 @@ def test_csv(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_words() -> None:
-    """Spans and ports are told shortly."""
+    """Spans and ports are written shortly."""
     assert [report.duration(value) for value in (0.25, 59, 5400, -1)] == [
         "0.2s", "59s", "1h30m", "ever",
     ]  # fmt: skip
@@ -543,122 +541,3 @@ def test_timeline_is_bounded() -> None:
         line.add(BEGIN + number * 7)
     assert len(line.bins) <= statistics.MAX_BINS
     assert sum(map(sum, line.bins.values())) == 100_000
-
-
-# -- explain ----------------------------------------------------------------------------
-
-
-def explained(capsys: pytest.CaptureFixture[str], path: Path, *words: str) -> str:
-    main(["explain", "--config", str(CONFIG), "--jail", "pflog", *words, str(path)])
-    return capsys.readouterr().out
-
-
-def test_explain_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each packet that counts is told with its count, up to the ban; what a ban prevents is one
-    line and a number, and so are repeats."""
-    out = explained(capsys, capture, "--source", SCANNER)
-    counts = [int(number) for number in re.findall(r"-> (\d+) of 15 within 5m", out)]
-    assert counts == list(range(1, 16))
-    assert f"-> 15 of 15 within 5m: {SCANNER} is banned for 1h\n" in out
-    assert out.count("SYN: TCP SYN: opens a connection; mode=normal counts it\n") == 1
-    assert out.count("-> prevented") == 1
-    assert re.search(r"and 24 more like it, up to packet \d+ at .*: 24 tcp ports on 1 host\n", out)
-    out = explained(capsys, capture, "--source", RETRY)
-    assert out.count("-> a repeat") == 1
-    assert re.search(r"and 38 more like it, up to packet 80 at .*: 25/tcp on 1 host\n", out)
-
-
-def test_summary_of_a_source(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """At the end stands what came of all packets, and which other jail comes closest."""
-    out = explained(capsys, capture, "--source", SCANNER)
-    summary = out.split("\n\n")[-1]
-    assert summary.startswith(
-        f"{SCANNER}, 40 packets, jail pflog:\n    banned at the 15th of them, "
-    )
-    assert ", for 1h: 15 tcp ports on 1 host in 7 s.\n" in summary
-    assert "Packets: 25 would not have come, 15 counted.\n" in summary
-    assert "Nearest other jail: pflog-strict bans it at the 5th packet.\n" in summary
-    summary = explained(capsys, capture, "--source", RETRY).split("\n\n")[-1]
-    assert "not banned: it came to 1 of 15.\n" in summary
-    assert "Packets: 39 repeats, 1 counted.\n" in summary
-    assert "Nearest other jail: pflog-strict comes to 1 of 5.\n" in summary
-
-
-def test_explain_what_is_not_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    """The policy's reason is told by name, with the mode that counts it; alike packets are told
-    once."""
-    out = explained(capsys, BYSTANDERS, "--source", "198.51.100.62")
-    assert out.count(f"LATE_ANSWER: {LATE_ANSWER.words};") == 1
-    assert (
-        "mode=normal does not count it, mode=any does\n    -> not counted: makes no line\n" in out
-    )
-    assert "and 39 more like it" in out
-    assert "    Not counted: LATE_ANSWER 40.\n" in out
-
-
-def test_explain_who_returns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A packet of a source that was banned before is told to count as more than one; the packet
-    that completes a ban has the full count, neither more nor less."""
-    records = scan_records(SCANNER, range(1, 6), BEGIN)
-    records += scan_records(SCANNER, range(100, 121), BEGIN + 120)
-    records += scan_records(SCANNER, range(200, 221), BEGIN + 1220)
-    path = write(tmp_path / "twice", records)
-    settings = ["maxretry=5", "bantime=60", "bantime.increment=true", "bantime.maxtime=1d"]
-    out = explained(capsys, path, "--set", *settings, "--source", SCANNER, "--")
-    assert "-> counts as 2, for it was banned before: 2 of 5 within 5m\n" in out
-    assert "-> counts as 3, for it was banned before: 5 of 5 within 5m: " in out
-    assert re.findall(r"(\d+ of \d+) within 5m: .* is banned for (.*)", out) == [
-        ("5 of 5", "1m"), ("5 of 5", "2m"), ("5 of 5", "4m"),
-    ]  # fmt: skip
-    assert main(command("--set", *settings, "--", path)) == 0
-    report_ = capsys.readouterr().out
-    assert "200/tcp, 201/tcp on 1 host in 0.5 s; so few are enough, for it was" in report_
-    assert re.search(r"^  Bans +3, 2 of them of a source that returned$", report_, re.MULTILINE)
-
-
-@pytest.mark.parametrize(
-    ("words", "told"),
-    [
-        (["--source", "192.0.2.99"], "from 192.0.2.99"),
-        (["--source", "2001:DB8::1"], "from 2001:db8::1"),
-        (["--packet", "81"], "number 81"),
-    ],
-)
-def test_explain_what_is_not_there(
-    words: list[str], told: str, capture: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A source or packet that the captures do not hold makes the exit status 1."""
-    command = ["explain", "--config", str(CONFIG), "--jail", "pflog", *words, str(capture)]
-    assert main(command) == 1
-    told = f"none of the 80 packets in these captures is {told}\n"
-    assert capsys.readouterr() == ("", told)
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        (["ignoreip=203.0.113.0/24"], "ignored: ip"),
-        (
-            ["ignoreip=203.0.113.0/24", 'ignorecache=key="<ip>", max-count=9, max-time=5m'],
-            "ignored: ignorecache",
-        ),
-        (["filter=pflog[interface=em9]"], "prefregex: no match"),
-        (["filter=pflog[ignoreregex=Flags]"], "ignoreregex 1 matches"),
-    ],
-)
-def test_explain_why_not(
-    capture: Path, settings: list[str], said: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Of each packet that is no failure it says what kept it from being one."""
-    out = explained(capsys, capture, "--set", *settings, "--source", SCANNER, "--")
-    assert "    Packets: 40 no failures.\n" in out
-    assert out.count("-> no failure") == (2 if "cache" in said else 1)
-    assert out.count(said) == 1
-    assert f"and {38 if 'cache' in said else 39} more like" in out
-
-
-def test_explain_a_packet(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of a packet that is not counted it says why."""
-    out = explained(capsys, SCRUB, "--packet", "251")
-    assert out.startswith("251: ")
-    assert "mode=normal does not count it, mode=aggressive does" in out

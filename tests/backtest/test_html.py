@@ -179,7 +179,7 @@ def test_warns(
 
 
 def test_ban_opens_to_its_lines(tmp_path: Path, capture: Path) -> None:
-    """Each ban opens to the lines that made it, oldest first; who has no script can open it."""
+    """Each ban opens to the lines that made it, oldest first; it opens without the script."""
     _, parts = made(tmp_path, capture)
     (details,) = parts.held["details"]
     (lines,) = (text.splitlines() for text in parts.held["pre"])

@@ -456,17 +456,17 @@ def test_one_option_is_a_line() -> None:
     (picture,) = sweep.of_sweep(outcomes(maxretry=[str(number) for number in range(5, 40)]), [7])
     figure = drawn(picture)
     check_layout(figure)
-    above, below = figure.axes
-    assert list(above.lines[0].get_ydata()) == list(range(35))
-    assert (above.get_ylabel(), below.get_xlabel()) == ("sources", "maxretry")
-    assert above.lines[0].get_linestyle() == "-"
+    (axes,) = figure.axes
+    assert list(axes.lines[0].get_ydata()) == list(range(35))
+    assert (axes.get_ylabel(), axes.get_xlabel()) == ("sources", "maxretry")
+    assert axes.lines[0].get_linestyle() == "-"
     (picture,) = sweep.of_sweep(outcomes(mode=["normal", "any"]), [])
     assert drawn(picture).axes[0].lines[0].get_linestyle() == "None"
 
 
 @pytest.mark.parametrize("count", [2, 40])
 def test_long_and_many_values(count: int) -> None:
-    """Long values are told apart by what is not common to them; of many not all are written."""
+    """Long values are shortened to what is not common to them; of many not all are written."""
     backends = ["pflog[distinct=port, mode=normal, prefix6=64]", "pflog[distinct=host, mode=any]"]
     numbers = [str(number) for number in range(count)]
     for every in (

@@ -41,7 +41,7 @@ def test_combinations() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["maxretry=9..3"], "9..3"),
         (["maxretry=1..20000"], "is no range"),
@@ -50,9 +50,9 @@ def test_combinations() -> None:
         (["maxretry=5,6", "maxretry=7"], "given twice"),
     ],
 )
-def test_wrong_combinations(words: list[str], told: str) -> None:
-    """What cannot be swept is told."""
-    with pytest.raises(ConfigurationError, match=told):
+def test_wrong_combinations(words: list[str], message: str) -> None:
+    """What cannot be swept is reported."""
+    with pytest.raises(ConfigurationError, match=message):
         sweep.combinations(words)
 
 

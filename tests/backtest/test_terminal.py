@@ -95,7 +95,7 @@ def long(path: Path, times: int) -> Path:
 
 
 SECONDS, MINUTES = 60, 2_000
-"""How often, for work of seconds and for work that nobody waits for."""
+"""How often, for work of seconds and for work that is interrupted."""
 
 
 def test_colour_on_a_terminal_only() -> None:
@@ -140,10 +140,10 @@ def test_ctrl_c(tmp_path: Path) -> None:
         shown.read_until(r"replaying .*packets")
         shown.press_ctrl_c()
         assert shown.status() == INTERRUPTED
-    told = re.search(r"interrupted; this is known after ([\d,]+) packets:", shown.text)
-    assert told is not None
-    assert 0 < int(told[1].replace(",", "")) < 7_500 * MINUTES
-    assert SCANNER in shown.text.split(told[0])[1]
+    found = re.search(r"interrupted; this is known after ([\d,]+) packets:", shown.text)
+    assert found is not None
+    assert 0 < int(found[1].replace(",", "")) < 7_500 * MINUTES
+    assert SCANNER in shown.text.split(found[0])[1]
     assert "Traceback" not in shown.text
 
 
@@ -170,7 +170,7 @@ def test_no_process_is_left_behind(tmp_path: Path) -> None:
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         assert process.stderr is not None
-        assert "missing" in process.stderr.readline()  # told by one of them
+        assert "missing" in process.stderr.readline()  # reported by one of them
         process.kill()
         process.communicate(timeout=DEADLINE / 4)  # all of them have closed their output
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What backtests tell in words."""
+"""What backtests write in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TWELVE = [(TCP, port) for port in range(1, 13)]
 
 
 @pytest.mark.parametrize(
-    ("what", "told", "names"),
+    ("what", "text", "names"),
     [
         (
             evidence(*TWELVE, (UDP, 53), (UDP, 67), (UDP, 161)),
@@ -63,20 +63,20 @@ TWELVE = [(TCP, port) for port in range(1, 13)]
         (evidence(), "", ""),
     ],
 )  # fmt: skip
-def test_what_was_asked(what: Evidence, told: str, names: str) -> None:
-    """A ban tells what was counted, of how many hosts, how fast, so that it can be checked."""
-    assert words.what_was_asked(what) == told
+def test_what_was_asked(what: Evidence, text: str, names: str) -> None:
+    """A ban shows what was counted, of how many hosts, how fast, so that it can be checked."""
+    assert words.what_was_asked(what) == text
     assert words.names(what) == names
 
 
-def test_repeats_are_told() -> None:
+def test_repeats_are_counted() -> None:
     """Where packets were counted that asked for the same, their number stands before."""
     packets = [(float(number), TCP << 17 | 26, HOST) for number in range(30)]
     assert words.what_was_asked(Evidence.of(packets)) == "30 packets to 25/tcp on 1 host in 29 s"
 
 
 def test_counted_keeps_the_last_within_findtime() -> None:
-    """No more packets are kept than a ban takes, and of these the younger ones are told."""
+    """No more packets are kept than a ban takes, and of these the younger ones are shown."""
     from fail2ban_pflog.pflog.packet import Decoder
     from tests.support.pflogs import syn
 
@@ -89,26 +89,26 @@ def test_counted_keeps_the_last_within_findtime() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"),
+    ("seconds", "text"),
     [
         (0, "0 s"), (0.04, "0 s"), (0.25, "0.2 s"), (8.97, "9 s"), (9.44, "9.4 s"), (59, "59 s"),
         (90, "1 min 30 s"), (5400, "1 h 30 min"), (90_000, "1 d 1 h"),
     ],
 )  # fmt: skip
-def test_span(seconds: float, told: str) -> None:
+def test_span(seconds: float, text: str) -> None:
     """Spans in prose have one unit or two."""
-    assert words.span(seconds) == told
+    assert words.span(seconds) == text
 
 
 def test_zone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The time zone is told by its name, and by what it is ahead of UTC."""
-    for name, told in (
+    """The time zone is written by its name, and by what it is ahead of UTC."""
+    for name, text in (
         ("UTC", "UTC"),
         ("CET-1", "CET (UTC+01:00)"),
         ("<-0330>3:30", "UTC-03:30"),
     ):
         monkeypatch.setenv("TZ", name)
         time.tzset()
-        assert words.zone(1_790_000_000.0) == told
+        assert words.zone(1_790_000_000.0) == text
     monkeypatch.undo()
     time.tzset()

@@ -151,7 +151,8 @@ def _part(part: object) -> list[str]:
     if isinstance(part, Table):
         return _table(part)
     if not isinstance(part, Facts):
-        return [f"<pre>{_e(str(part))}</pre>"]
+        text = str(part)  # a jail to paste has an empty line
+        return [f"<pre>{_e(text)}</pre>" if "\n\n" in text else f"<p>{_e(text)}</p>"]
     rows = (
         f'<tr><th scope="row">{_e(name)}</th><td>{_e(value)}</td></tr>'
         for name, value in part.facts

@@ -12,7 +12,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from ...replay.sweep import Outcome
-from .style import ALARM, FAINT, INK, LOGGED, QUIET, SMALL, Picture, counts, legend, library
+from .style import ALARM, FAINT, INK, LOGGED, SMALL, Picture, counts, legend, library
 
 MAX_MAPS = 12
 """More of them cannot be compared; the table has all."""
@@ -57,40 +57,33 @@ def _line(
 ) -> Picture:
     banned = [len(outcome.delays) for outcome in outcomes]
     trusted = [len(outcome.trusted) for outcome in outcomes]
-    words = f"How many sources each value of {name} bans, and the packets that this prevents."
+    words = f"How many sources each value of {name} bans."
     if best:
         words += " A ring marks the best."
     if any(trusted):
         words += " Crosses: how many of the banned are trusted, and must not be."
     # Names have nothing between them.
-    style = {"linestyle": "-" if all(value[:1].isdigit() for value in values) else "none",
-             "clip_on": False}  # fmt: skip
-    places = range(len(values))
+    line = "-" if all(value[:1].isdigit() for value in values) else "none"
 
     def draw(part: Any) -> None:
-        above, below = part.subplots(2, sharex=True, height_ratios=(5, 3))
-        handles = above.plot(places, banned, marker="o", color=LOGGED, label="banned", **style)
+        axes, places = part.subplots(), range(len(values))
+        handles = axes.plot(places, banned, marker="o", color=LOGGED, ls=line, label="banned")
         if any(trusted):
-            handles += above.plot(places, trusted, marker="X", color=ALARM,
-                                  label="of these trusted", **style)  # fmt: skip
+            handles += axes.plot(places, trusted, marker="X", color=ALARM, ls=line, label="trusted")
         for at in best:
-            above.plot([at], [banned[at]], "o", markersize=13, markerfacecolor="none",
-                       markeredgecolor=INK, clip_on=False)  # fmt: skip
+            axes.plot([at], [banned[at]], "o", markersize=13, mfc="none", mec=INK)
         for at in {0, len(values) - 1, *best}:
-            above.annotate(f"{banned[at]:,}", (at, banned[at]), (0, 9), ha="center",
-                           textcoords="offset points", fontsize=SMALL)  # fmt: skip
-        below.plot(places, [100 * outcome.share for outcome in outcomes], marker="s", color=QUIET,
-                   **style)  # fmt: skip
-        for axes, unit, most in ((above, "sources", 5), (below, "% prevented", 3)):
-            counts(axes.yaxis, most)
-            axes.set_ylim(0, max(1, axes.get_ylim()[1] * 1.15))
-            axes.set_ylabel(unit)
-        below.set_xlim(-0.4, len(values) - 0.6)
-        _ticks(below.xaxis, values)
-        below.set_xlabel(name)
-        legend(above, handles)
+            axes.annotate(f"{banned[at]:,}", (at, banned[at]), (0, 9), ha="center",
+                          textcoords="offset points", fontsize=SMALL)  # fmt: skip
+        axes.set_ylim(0, 1.15 * max(1, *banned))
+        axes.set_xlim(-0.4, len(values) - 0.6)
+        axes.set_ylabel("sources")
+        axes.set_xlabel(name)
+        counts(axes.yaxis)
+        _ticks(axes.xaxis, values)
+        legend(axes, handles)
 
-    return Picture(f"What {name} changes", words, 3.8, draw)
+    return Picture(f"What {name} changes", words, 2.7, draw)
 
 
 def _map(

@@ -11,6 +11,7 @@ tests/corpus.py.  Needs atheris: pip install atheris (CPython on Linux and macOS
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,8 @@ except ImportError:
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 with atheris.instrument_imports(include=["fail2ban_pflog"]):
+    from fail2ban_pflog.errors import PflogError
+    from fail2ban_pflog.pflog.nflog import convert
     from tests.support.promises import check_frame, check_savefile
 
 SEEDS = 2000
@@ -35,6 +38,9 @@ def one_input(data: bytes) -> None:
     if len(data) > 2:
         check_frame(data[2:], int.from_bytes(data[:2], "big"))
     check_savefile(data)
+    for order in "<>":
+        with contextlib.suppress(PflogError):
+            check_frame(convert(data, order), None)
 
 
 def seeds(folder: Path) -> None:

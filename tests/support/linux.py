@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import Optional
 
 GROUP = 5
@@ -87,6 +88,7 @@ for number in range(count):
 """Sends a SYN of each of so many forged sources, with pauses between them."""
 
 
+@cache
 def missing() -> str:
     """Return why there can be no namespaces here; "" where there can."""
     if not sys.platform.startswith("linux"):

@@ -34,7 +34,8 @@ MAX_DEPTH = 16
 _PATHS = (("prerouting", "input"), ("prerouting", "forward"))
 _FAMILIES = {4: ("ip", "inet"), 6: ("ip6", "inet")}
 _PRIORITIES = {"raw": -300, "mangle": -150, "filter": 0}
-_VERDICTS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "reject", "RETURN": "return"}
+_VERDICTS = {"ACCEPT": "accept", "DROP": "drop", "REJECT": "reject", "RETURN": "return",
+             "NFQUEUE": "queue"}  # fmt: skip
 _UNCONDITIONAL = frozenset(
     {"accept", "comment", "counter", "drop", "goto", "jump", "log", "mangle", "notrack", "reject",
      "return", "vmap"}

@@ -285,7 +285,12 @@ def _take(handle: Any) -> list[Record]:
         ]
     records: list[Record] = []
     while len(records) < BATCH:
-        header, frame = handle.next()
+        try:
+            header, frame = handle.next()
+        except Exception:  # of an NFLOG group that has no more
+            if records:
+                break
+            raise
         if header is None:
             break
         records.append((*header.getts(), frame))

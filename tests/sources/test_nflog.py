@@ -68,6 +68,26 @@ def test_reads_what_is_there_and_converts_it(world: World) -> None:
     assert world.handles[0].settings["snaplen"] == nflog.SNAPLEN
 
 
+def test_older_pcapy(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without next_batch, what came before the lack of packets was raised is not lost."""
+
+    class Header:
+        def getts(self) -> tuple[int, int]:
+            return (5, 6)
+
+    def one(_handle: Handle) -> tuple[Any, bytes]:
+        if not world.frames:
+            raise PcapError(os.strerror(EAGAIN))
+        return Header(), world.frames.pop(0)[2]
+
+    monkeypatch.delattr(Handle, "next_batch")
+    monkeypatch.setattr(Handle, "next", one, raising=False)
+    world.frames = [(0, 0, packet())] * 3
+    listening = source(world)
+    assert [record[:2] for record in listening.read()] == [(5, 6)] * 3
+    assert (listening.read(), listening.state) == ([], "listening")
+
+
 def test_a_flood_is_read_in_pieces(world: World) -> None:
     """A read ends after BATCH packets, so that a stop is noticed."""
     world.frames = [(5, 6, packet())] * (live.BATCH + 1)

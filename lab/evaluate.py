@@ -23,7 +23,10 @@ from fail2ban_pflog.backtest.replay.configuration import Configuration
 from fail2ban_pflog.backtest.replay.jail import quiet
 from fail2ban_pflog.backtest.replay.replay import Replay
 from fail2ban_pflog.backtest.replay.run import Run, Trust
+from fail2ban_pflog.pflog.packet import Decoder
 from fail2ban_pflog.sources.captures import Captures
+
+from .labels import destination_of, source_of, target_of
 
 __all__ = ["FORMS", "JAILS", "MODES", "Source", "judge", "savefile", "sources_of", "stems", "table",
            "wrong"]  # fmt: skip
@@ -43,6 +46,7 @@ class Source(NamedTuple):
     """One address of a capture, as its label tells it, and the jails that banned it.
 
     ports, targets, packets: how many of it were dropped, see ``labels``.
+    tried: how many targets it had tried when jail pflog banned it; 0: it did not.
     """
 
     address: str
@@ -52,6 +56,7 @@ class Source(NamedTuple):
     targets: int
     packets: int
     banned: frozenset[str] = frozenset()
+    tried: int = 0
 
     @property
     def honest(self) -> bool:
@@ -83,7 +88,10 @@ class Source(NamedTuple):
         return frozenset({"pflog"} if enough else ())
 
 
-_MUST_BE_FOUND = ("scanner", "decoy", "sweep", "scanner of ACK type", "sweep of ACK type")
+_MUST_BE_FOUND = (
+    "scanner", "decoy", "sweep", "scanner of ACK type", "sweep of ACK type",
+    "evader", "evader, priced", "evader of ACK type",
+)  # fmt: skip
 
 
 def stems(names: Iterable[str]) -> Iterator[Path]:
@@ -117,16 +125,37 @@ def judge(
     if run.problems:
         raise ValueError("; ".join(run.problems))
     banned: dict[str, set[str]] = {}
+    times: dict[str, float] = {}
     for result in run.results(Trust(())):
-        for source in result.banned:
-            banned.setdefault(source, set()).add(result.jail)
+        for ban in result.bans:
+            banned.setdefault(ban.source, set()).add(result.jail)
+            if result.jail == JAILS[0]:
+                times.setdefault(ban.source, ban.time)
+    tried = tried_until(savefile(stem, form), times)
     return [
         # With prefix6=64 it is the network that is banned.
         each._replace(
-            banned=frozenset(banned.get(each.address, ())) | banned.get(network_of(each), set())
+            banned=frozenset(banned.get(each.address, ())) | banned.get(network_of(each), set()),
+            tried=tried.get(each.address, 0),
         )
         for each in sources_of(stem)
     ]
+
+
+def tried_until(capture: Path, times: Mapping[str, float]) -> dict[str, int]:
+    """Count the targets that each source had tried by a time.
+
+    times: source -> seconds since the epoch.
+    """
+    tried: dict[str, set[tuple[bytes, str]]] = {source: set() for source in times}
+    for order, records in Captures([str(capture)], print):
+        decoder = Decoder(order)
+        for seconds, micros, frame in records:
+            packet = frame[decoder.packet(frame).head.start :]
+            source = source_of(packet)
+            if seconds + micros / 1e6 <= times.get(source, 0.0):
+                tried[source].add((destination_of(packet), target_of(packet)))
+    return {source: len(targets) for source, targets in tried.items()}
 
 
 def network_of(source: Source) -> str:

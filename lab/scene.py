@@ -27,6 +27,9 @@ KINDS = {
     "sweep": "must be found, many hosts",
     "scanner of ACK type": "must be found in aggressive",
     "sweep of ACK type": "must be found in aggressive",
+    "evader": "must be found within evaders.WITHIN targets",
+    "evader, priced": "must be found",
+    "evader of ACK type": "must be found in aggressive",
 }
 
 BEGIN = 1_790_000_000.0
@@ -82,6 +85,10 @@ class Source:
         """Send a packet now, to a host or to another target."""
         packet = ip(self.address, target or self.host(host), protocol, payload, ttl or self.ttl)
         self._dropped.append(Dropped(self.clock, inbound, packet))
+
+    def raw(self, packet: bytes) -> None:
+        """Send a packet as it is."""
+        self._dropped.append(Dropped(self.clock, True, packet))
 
     def own_port(self) -> int:
         """Return a port that this source's system picks for a connection."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from . import honest, scans
+from . import evaders, honest, scans
 from .labels import write
 from .scene import Scene
 
@@ -22,7 +22,7 @@ __all__ = ["make"]
 def make(stem: Path, seed: int = 1) -> None:
     """Write the captures and labels of all stories."""
     scene = Scene(seed)
-    for story in (*honest.STORIES, *scans.STORIES):
+    for story in (*honest.STORIES, *scans.STORIES, *evaders.STORIES):
         story(scene)
     write(stem, scene.dropped, scene.labels)
 

@@ -53,6 +53,7 @@ from .kinds import (
     TCP_BARE_OPENING,
     TCP_OPENING,
     TCP_SERVICE,
+    TINY_FRAGMENT,
     TRACEROUTE,
     UDP_SERVICE,
     UNREADABLE,
@@ -70,7 +71,7 @@ from .ports import (
     TRACED,
 )
 
-__all__ = ["INBOUND", "classify", "directions"]
+__all__ = ["INBOUND", "LOW_TTL", "at_any_ttl", "classify", "directions"]
 
 INBOUND = frozenset({DIRECTIONS["in"]})
 
@@ -86,7 +87,7 @@ def directions(text: str) -> frozenset[int]:
     return frozenset(DIRECTIONS[name] for name in names)
 
 
-LOW_TTL = 30
+LOW_TTL, OWN_TTL = 30, 64
 """What comes with no more hops to go may be a traceroute's, which begins at 1 and ends at 30;
 systems begin at 64, 128 or 255, nmap at 37 and up."""
 
@@ -98,7 +99,7 @@ OPENINGS = frozenset({RAW_SYN, OWN_SYN, 40})
 """What SYNs have and late packets have not: these carry data, or no options but time stamps."""
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
-_TCP_SIZE, _SCTP_SIZE = 20, 12
+_TCP_SIZE, _SCTP_SIZE, _FLAGS_AT = 20, 12, 13
 _SCTP_REASONS = {1: SCTP_INIT, 10: SCTP_COOKIE}
 _ICMP_OF = frozenset({(ICMP, 4), (ICMP6, 6)})
 _ECHO, _ECHO_6 = 8, 128
@@ -135,7 +136,7 @@ def classify(  # noqa: C901 - one pass: a call for each layer would cost a tenth
         # Nobody can ban 0/8, loopback, multicast and reserved sources, nor the host itself.
         if first == 0 or first == 127 or first >= 224 or source == destination:
             return NOBODY
-        if destination[0] >= 224 or (destination[3] == 255 and protocol not in (TCP, SCTP)):
+        if destination[0] >= 224 or (destination[3] == 255 and _is_broadcast(packet)):
             return BROADCAST
     else:
         # Nor ::, ::1, embedded IPv4, link-local and multicast.
@@ -157,6 +158,34 @@ def classify(  # noqa: C901 - one pass: a call for each layer would cost a tenth
     if protocol == SCTP:
         return _sctp(packet, frame)
     return _other(packet)
+
+
+def _is_broadcast(packet: Packet) -> bool:
+    """Return whether what goes to an address that ends with 255 comes from a neighbour.
+
+    Networks are smaller than half of the address without its 255s: 10.1.2.255 may be a /18's.
+    """
+    source, destination = packet.source, packet.destination
+    shared = 2 if destination[2] != 255 else 1
+    return packet.protocol not in (TCP, SCTP) and source[:shared] == destination[:shared]
+
+
+def at_any_ttl(packet: Packet) -> Kind:
+    """Return the kind of a packet with few hops to go as if it had more.
+
+    Args:
+        packet: one that ``classify`` found to be NEAR_END or TRACEROUTE.
+    """
+    protocol, dport = packet.protocol, packet.dport
+    if protocol == UDP:
+        return _udp(packet.sport, dport, OWN_TTL, packet.traits)
+    if protocol == TCP:
+        if packet.kind < 0:
+            return _cut_tcp(packet.sport, dport, OWN_TTL, packet.length, packet.traits)
+        return _syn(dport, OWN_TTL, packet.header)
+    if protocol == SCTP:
+        return SCTP_INIT
+    return ECHO_REQUEST if protocol in (ICMP, ICMP6) else PROTOCOL
 
 
 def _other(packet: Packet) -> Kind:
@@ -210,6 +239,8 @@ def _cut_tcp(sport: int, dport: int, ttl: int, length: int, traits: int) -> Kind
     if dport < 0:
         return FRAGMENT if traits & LATER else OTHER
     if traits & FIRST:
+        if length <= _FLAGS_AT:
+            return TINY_FRAGMENT
         return TCP_SERVICE if IS_TCP_SERVICE[dport] else LATE_SEGMENT
     if IS_TCP_SERVICE[dport]:
         if ttl <= LOW_TTL:

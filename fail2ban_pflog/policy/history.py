@@ -1,23 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a source does as a whole, where one packet alone does not tell.
+"""Remember what a source did, where one packet alone does not show what it is.
 
-Late answers come to ports that lie spread over the whole range that a system picks its
-own ports from; which of them are known services is chance.  A scan aims, or walks.  So:
+Late answers come to ports spread over the whole range from which a system picks its own; which
+of them are known services is chance.  A scan aims at services, walks from port to port, or
+sweeps a port over hosts.  So a *stray*, a packet that alone shows nothing, gets a better kind:
 
-* A stray packet counts when it *walks*, its port standing beside two others that the
-  source tried, or *sweeps*, its port having been tried on another host.  Who sweeps tries
-  few ports (``MOST_SWEPT``); answers to many hosts whose systems hand out the same ports
-  in order come to many.
-* A stray that opens a connection counts when its source opens others to services, more
-  than anybody may ask for (``MOST_ASKED``): with ``MOST_OPENED`` strays for each, or to so
-  many reserved ports, which no client names to be called back.
-* What is aimed at a known service, and may be a late packet, counts until the source's
-  strays outnumber all that is aimed, walks or sweeps by ``MOST_STRAYS`` to one: answers
-  that are spread over the range hit a known service once in some fifty times.
-* What may be a late packet of TCP is one when its source sends data as well.  Where flags
-  are unknown, data has more than ``MOST_LENGTHS`` lengths; a scan's segments are alike.
-* What has few hops to go is a *traceroute* where its source began with hardly one
-  (``FIRST_HOPS``), and tries a few ports (``MOST_PROBES``) with each TTL.
+* ``WALK`` when its port stands beside two others that the source tried.
+* ``SWEEP`` when the source tried its port on other hosts and tries few ports in all.  Answers
+  to many hosts whose systems hand out the same ports in order go to many ports.
+* ``OPENS_ALL`` when it opens a connection and its source opens more connections to services
+  than a client does.
+* ``EXCESS`` beyond the number of targets that honest hosts have.  Every excuse that the packets
+  themselves make (equal ports, an RPC port, an ordinary system's SYN) ends there, for a scanner
+  can send the same at no cost.
+
+And what is aimed at a service gets a lesser one:
+
+* ``CHANCE`` while the source's strays outnumber what it aims at services by what chance gives.
+* ``CLIENT`` when it may be a late packet of TCP and its source sends data as well.
+* ``TRACEROUTE`` when it has few hops to go and its source behaves as a traceroute (``_Trace``).
 
 Only sources with strays, few hops to go or segments that may be late are remembered, for
 ``HORIZON`` seconds.  All times are the packets' own.
@@ -28,17 +29,28 @@ from __future__ import annotations
 from collections.abc import Container
 from typing import Optional
 
-from ..pflog.packet import Packet
+from ..pflog.packet import TCP, Packet
+from .classify import LOW_TTL, at_any_ttl
 from .kinds import (
     ACK_PROBE,
+    CALL_BACK,
     CHANCE,
     CLIENT,
+    EXCESS,
+    FIRST_EPHEMERAL,
+    LATE_ANSWER,
     LATE_PACKET,
+    LATE_PLAIN,
     LATE_SEGMENT,
+    MOST_HOSTS,
     NEAR_END,
     OPENS_ALL,
+    PEER,
     RAW_OPENING,
+    RPC_ANSWER,
+    STRAY_UDP,
     SWEEP,
+    SWEPT_HOSTS,
     SYN,
     TCP_BARE_OPENING,
     TCP_SERVICE,
@@ -48,20 +60,33 @@ from .kinds import (
     Rank,
 )
 from .lru import TwoQueueLRU
-from .ports import FIRST_UNRESERVED
+from .ports import FIRST_UNRESERVED, FTP_DATA, weight
 
 __all__ = ["History"]
 
 HORIZON = 3600.0
 """Seconds that a source's strays are remembered after the last of them.  Longer, and the late
-answers of a busy server would come to lie side by side."""
+answers of a busy server would come to be neighbours."""
 
-MOST_STRAYS = 8
-"""Strays for each packet that is aimed.  Of the ports in nmap's longest lists one in six is
-reserved or known, of all ports one in fifty-five."""
+MOST_STRAYS, MANY_AIMED = 8, 8
+"""Strays for each of the first packets that are aimed, beyond which those are chance; from so many
+packets on ``ports.weight`` says how many: chance has less play then."""
 
 MOST_SWEPT = 4
 """Unknown ports that a source sweeps over hosts."""
+
+MOST_BESIDE = 2
+"""Unknown ports for each host of the one that is swept."""
+
+MOST_EQUAL = 4
+"""Ports from which a peer talks to the port of the same number."""
+
+MOST_CALLS = 100
+"""As ``MOST_HOSTS``, for what comes from the port of active FTP."""
+
+MOST_LOW, LOW_BLOCKS = 20, 6
+"""Strays below ``FIRST_EPHEMERAL``, and blocks of 1024 ports in which they are, that no answers
+have unless as many come above: old systems and address translation use up to four blocks there."""
 
 MOST_ASKED = 4
 """Closed services that an honest host asks for: those of a mail client, web ports, ident."""
@@ -73,181 +98,415 @@ two hundred times."""
 MOST_LENGTHS = 2
 """Lengths of the segments that a scan sends: one, and another of a ping before."""
 
-FIRST_HOPS = 4
-"""Hops to go of a traceroute's first probes that arrive here; nmap's begin at 37."""
-
-MOST_PROBES = 16
-"""Ports that a traceroute tries with one TTL: three as a rule, ten by -q, sixteen by Atlas."""
-
 MAX_SOURCES = 8_192
-"""Of those seen once and those seen more often, each: 20 MB when all of them scan."""
+"""Of those seen once and those seen more often, each."""
 
-MAX_PORTS = 512
-"""Ports remembered of a source; the one tried first is forgotten."""
+MAX_PORTS = 4_096
+"""Ports remembered of a source; half are forgotten then, those that cannot be a walk's first."""
 
-_MAYBE_LATE = frozenset({ACK_PROBE, TCP_SERVICE, LATE_PACKET, LATE_SEGMENT})
-"""Reasons of TCP segments with ACK, or of which that is not known."""
+MAX_HOSTS = 512
+"""Hosts remembered of a port; then it begins anew."""
 
-_TELLING = frozenset({NEAR_END, TCP_SERVICE})
-"""Reasons of packets that are no strays, and of whose source more is to be known."""
+MAX_ENTRIES = 60_000
+"""Ports and hosts remembered of all sources, 100 bytes each; the source that came least recently is
+forgotten."""
 
-_FOUND = frozenset({WALK, SWEEP, OPENS_ALL})
-"""Reasons that are found here, and hold for all that goes to that port."""
+MAX_NETWORKS = 64
+"""Networks of which a source's targets are counted."""
+
+_MAYBE_LATE = frozenset({ACK_PROBE, TCP_SERVICE, LATE_PACKET, LATE_SEGMENT, LATE_PLAIN})
+"""Kinds of TCP segments with ACK, or of which that is not known."""
+
+_FOUND = frozenset({WALK, SWEEP, OPENS_ALL, EXCESS})
+"""Kinds that are found here, and hold for all that goes to that port."""
+
+_CERTAIN = frozenset({OPENS_ALL, EXCESS})
+"""Of those, the ones that are never chance."""
+
+_ANSWERS = frozenset({LATE_ANSWER, STRAY_UDP, CALL_BACK})
+
+_SYN_ACK = 0x12
+
+
+class _Trace:
+    """What a source sent with few hops to go.
+
+    A traceroute begins with hardly a hop to go, and sends several hop counts to each host; its
+    ports are few, or count up as the hops do.
+    """
+
+    FIRST_HOPS = 6
+    """Hops to go of its first probes that arrive here; nmap's begin at 37."""
+    FLOWS = 16
+    """Ports that it tries at once at most, as Atlas does."""
+    FREE = 32
+    """Targets before it must have sent several hop counts to a host."""
+    TTLS = 3
+    """Hop counts that it sends to a host, on average: it goes on for 30 hops, as nobody answers."""
+    PROBES = 6
+    """Ports of a host that it tries with one hop count, where they count up: three as a rule."""
+    MAX = 1_024
+    """Targets remembered; then it begins anew."""
+
+    __slots__ = ("disorder", "hosts", "last", "least", "pairs", "ports", "targets")
+
+    def __init__(self) -> None:
+        self.least = LOW_TTL
+        self._clear()
+
+    def _clear(self) -> None:
+        self.hosts: set[bytes] = set()
+        self.pairs: set[int] = set()
+        self.ports: set[int] = set()
+        self.targets: set[int] = set()
+        self.last = 0, 0
+        self.disorder = 0
+
+    def note(self, packet: Packet) -> None:
+        if len(self.targets) >= self.MAX or len(self.pairs) >= self.MAX:
+            self._clear()
+        port, ttl, host = _port_of(packet), packet.ttl, packet.destination
+        self.least = min(self.least, ttl)
+        if port not in self.ports:
+            self.ports.add(port)
+            before, hops = self.last
+            step, up = port - before, ttl - hops
+            self.disorder += step * up < 0 or abs(step) > self.FLOWS * (1 + abs(up))
+            self.last = port, ttl
+        self.hosts.add(host)
+        self.targets.add(hash((host, port)))
+        self.pairs.add(hash((host, ttl)))
+
+    def is_traceroute(self, excused: int) -> bool:
+        """Return whether all this may be a traceroute's.
+
+        Args:
+            excused: number of the source's targets that are excused otherwise.
+        """
+        few = self.least <= self.FIRST_HOPS and len(self.ports) <= self.FLOWS
+        return (few and len(self.targets) <= self.FREE - excused) or self.is_proven
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether it sent several hop counts to each host."""
+        ports, pairs = len(self.ports), len(self.pairs)
+        near = self.least <= self.FIRST_HOPS
+        few = ports <= (self.FLOWS if near else 1)
+        in_order = near and self.disorder * 8 <= ports
+        return (
+            (few or in_order)
+            and pairs >= self.TTLS * len(self.hosts)
+            and len(self.targets) <= self.PROBES * pairs
+        )
+
+
+class _Spread:
+    """How the ports of one protocol that a source tried are spread.
+
+    Attributes:
+        aimed: number of ports that were aimed at.
+        weight: of those, see ``ports.weight``.
+        strays: number of the others.
+        low: of the strays, those below ``FIRST_EPHEMERAL``.
+        blocks: in which blocks of 1024 ports those are, a bit for each.
+    """
+
+    __slots__ = ("aimed", "blocks", "low", "strays", "weight")
+
+    def __init__(self) -> None:
+        self.aimed = self.weight = self.strays = self.low = self.blocks = 0
+
+    def stray(self, dport: int) -> None:
+        self.strays += 1
+        if dport < FIRST_EPHEMERAL:
+            self.low += 1
+            self.blocks |= 1 << (dport >> 10)
+
+    @property
+    def scattered(self) -> bool:
+        """Whether its answers, if such they are, hit services by chance."""
+        few = self.aimed < MANY_AIMED
+        return self.strays > (MOST_STRAYS * self.aimed if few else self.weight)
+
+    @property
+    def aims_low(self) -> bool:
+        """Whether they keep to the ports below those that systems pick."""
+        return (
+            self.low > MOST_LOW
+            and self.low * 2 > self.strays
+            and bin(self.blocks).count("1") >= LOW_BLOCKS
+        )
 
 
 class _Source:
     """What a source did.
 
-    ports: protocol and port -> (the last host, the reason that was found).
-    aimed, strays: how many different ports were.  opened: those of the aimed that a SYN
-    went to; reserved: and that are reserved.
-    swept: those of the aimed that were tried on several hosts.
-    ttls: with which few hops to go it came.
-    lengths: of its segments, where flags are unknown.  data: whether it sent some.
-    last: seconds since the epoch.
+    Attributes:
+        ports: protocol and port -> (the first host, the kind that was found).
+        tcp, other: how its ports are spread, by protocol.
+        opened, reserved: how many services a SYN went to, and how many of them are reserved.
+        swept: how many ports were swept over hosts.
+        equal: how many ports were equal to their source's.
+        hosts: the hosts of each port that was tried on several; further: their number, at least.
+        targets: network -> how many targets were excused there.
+        trace: what came with few hops to go.
+        lengths: of its segments, where flags are unknown.
+        data: whether it sent some.
+        last: seconds since the epoch.
+        size: the number of entries that count for ``MAX_ENTRIES``.
     """
 
     __slots__ = (
-        "aimed", "data", "last", "lengths", "opened", "ports", "reserved", "strays", "swept",
-        "ttls",
+        "data", "equal", "further", "hosts", "last", "lengths", "opened", "other", "ports",
+        "reserved", "size", "swept", "targets", "tcp", "trace",
     )  # fmt: skip
 
     def __init__(self, last: float) -> None:
         self.ports: dict[int, tuple[bytes, Kind]] = {}
-        self.aimed = self.opened = self.reserved = self.strays = self.swept = 0
+        self.hosts: dict[int, set[bytes]] = {}
+        self.tcp = _Spread()
+        self.other: Optional[_Spread] = None
+        self.opened = self.reserved = self.swept = self.equal = 0
+        self.size = self.further = 0
+        self.targets: dict[bytes, int] = {}
+        self.trace: Optional[_Trace] = None
         self.data = False
-        self.ttls: set[int] = set()
-        self.lengths: set[int] = set()
+        self.lengths: tuple[int, ...] = ()
         self.last = last
 
-    def note(self, packet: Packet) -> None:
-        """Look whether a segment carries data."""
+    def spread(self, protocol: int) -> _Spread:
+        """Return how the ports are spread that it tried of TCP, or of other protocols."""
+        if protocol == TCP:
+            return self.tcp
+        if self.other is None:
+            self.other = _Spread()
+        return self.other
+
+    def note_data(self, packet: Packet) -> None:
+        """Note whether a segment carries data."""
         if packet.kind >= 0:
             self.data |= packet.length > packet.header
         elif not self.data:
-            self.lengths.add(packet.length)
+            if packet.length not in self.lengths:
+                self.lengths += (packet.length,)
             self.data = len(self.lengths) > MOST_LENGTHS
 
-    @property
-    def scattered(self) -> bool:
-        """Whether its answers, if such they are, hit services by chance."""
-        return self.strays > MOST_STRAYS * self.aimed
+    def remember(self, port: int, host: bytes, kind: Kind) -> None:
+        """Note what a port is; forget half of them where there are too many."""
+        ports = self.ports
+        if len(ports) >= MAX_PORTS and port not in ports:
+            for old in sorted(ports, key=_is_low)[: MAX_PORTS // 2]:
+                del ports[old]
+                self.further -= len(self.hosts.pop(old, ()))
+        ports[port] = host, kind
 
-    @property
-    def tries_few(self) -> bool:
-        """Whether it sweeps, if it does, few ports."""
-        return self.strays + self.swept <= MOST_SWEPT
+    def add_host(self, port: int, host: bytes) -> int:
+        """Add a host on which a port was tried.
 
-    @property
-    def traces(self) -> bool:
-        """Whether it sends a traceroute."""
-        ttls = self.ttls
-        return min(ttls) <= FIRST_HOPS and self.aimed <= MOST_PROBES * len(ttls)
+        Returns:
+            The number of hosts in its network on which it was; 0 where it was on this one.
+        """
+        first, _ = self.ports[port]
+        hosts = self.hosts.get(port)
+        if host == first or (hosts and host in hosts):
+            return 0
+        if hosts is None or len(hosts) >= MAX_HOSTS:
+            self.further -= len(hosts or ())
+            hosts = self.hosts[port] = {first}
+        hosts.add(host)
+        self.further += 1
+        network = _network(host)
+        return sum(_network(each) == network for each in hosts)
+
+    def exceeds(self, packet: Packet) -> bool:
+        """Count a target that is excused; return whether an honest host has fewer."""
+        network = _network(packet.destination)
+        if network not in self.targets and len(self.targets) >= MAX_NETWORKS:
+            self.targets.clear()
+        count = self.targets[network] = self.targets.get(network, 0) + 1
+        if self.trace and not self.trace.is_proven:
+            count += len(self.trace.targets)
+        # Where TCP's flags are unknown it may be a late segment.
+        most = MOST_CALLS if packet.sport == FTP_DATA else MOST_HOSTS
+        return count > most and (packet.protocol != TCP or packet.kind >= 0)
 
     @property
     def opens_all(self) -> bool:
         """Whether it opens connections to services as well, and more often than by chance."""
-        known = self.opened > MOST_ASKED and self.strays <= MOST_OPENED * self.opened
+        known = self.opened > MOST_ASKED and self.tcp.strays <= MOST_OPENED * self.opened
         return known or self.reserved > MOST_ASKED
 
 
 class History:
-    """Judges the packets whose reason ``asks`` for it; one per jail."""
+    """What the sources of one jail did; gives packets whose kind ``asks`` for it a better one."""
 
     def __init__(self) -> None:
+        self._entries = 0
         self._sources: TwoQueueLRU[_Source, _Source] = TwoQueueLRU(
-            MAX_SOURCES, MAX_SOURCES, lambda source: source
+            MAX_SOURCES, MAX_SOURCES, lambda source: source, self._gone
         )
 
     def __len__(self) -> int:
-        """How many sources are remembered."""
         return len(self._sources)
 
-    def judge(self, time: float, source: bytes, packet: Packet, reason: Kind) -> Kind:
-        """Return the reason, or a better one.
+    def _gone(self, new: Optional[_Source], known: Optional[_Source]) -> None:
+        gone = known or new
+        self._entries -= gone.size if gone else 0
 
-        time: of the packet, seconds since the epoch.  source: whom it counts against.
-        reason: from ``scan.reason``.
+    def refine(self, time: float, source: bytes, packet: Packet, kind: Kind) -> Kind:
+        """Note a packet, and return its kind or a better one.
+
+        Args:
+            time: of the packet, seconds since the epoch.
+            source: what it is counted as.
+            packet: the packet.
+            kind: what ``classify`` returned for it.
         """
-        known = self._known(time, source, reason)
+        near = kind is NEAR_END or kind is TRACEROUTE
+        plain = at_any_ttl(packet) if near else kind
+        if plain is TRACEROUTE:
+            return plain
+        known = self._known(time, source, near or plain.stray or plain is TCP_SERVICE)
         if known is None:
-            return reason
-        found = reason
-        port = packet.protocol << 16 | packet.dport
-        if reason.stray:
-            found = _stray(known, port, packet, reason)
-        elif port not in known.ports:
-            _aim(known, port, packet, reason)
-        if reason in _MAYBE_LATE:
-            known.note(packet)
-        elif reason is NEAR_END:
-            known.ttls.add(packet.ttl)
-            return TRACEROUTE if known.traces else found
-        if reason is SYN or found.rank >= Rank.ANY or found is OPENS_ALL:
-            return found
-        if known.data and reason in _MAYBE_LATE:
-            return CLIENT
-        if reason is TCP_BARE_OPENING and known.lengths:
-            return RAW_OPENING
-        if known.scattered:
-            return reason if reason.stray else CHANCE
+            return kind
+        found = self._found(known, packet, plain)
+        if near:
+            if known.trace is None:
+                known.trace = _Trace()
+            known.trace.note(packet)
+            excused = max(known.targets.values(), default=0)
+            if found.rank >= Rank.ANY or known.trace.is_traceroute(excused):
+                found = TRACEROUTE
+            elif found is plain:
+                found = NEAR_END if kind is NEAR_END else plain
+        self._resize(known)
         return found
 
-    def _known(self, time: float, source: bytes, reason: Kind) -> Optional[_Source]:
-        """What is remembered of a source, if anything is to be."""
+    judge = refine
+
+    def _known(self, time: float, source: bytes, add: bool) -> Optional[_Source]:
+        """Return what is remembered of a source, if anything is to be."""
         known = self._sources.get(source)
         if known is not None and abs(time - known.last) > HORIZON:
             self._sources.discard(source)
             known = None
         if known is None:
-            if not reason.stray and reason not in _TELLING:
+            if not add:
                 return None
             known = _Source(time)
             self._sources.add(source, known)
         known.last = max(time, known.last)
         return known
 
+    def _resize(self, known: _Source) -> None:
+        """Keep all within ``MAX_ENTRIES``."""
+        trace = known.trace
+        size = len(known.ports) + known.further
+        if trace:
+            size += len(trace.targets) + len(trace.pairs)
+        self._entries += size - known.size
+        known.size = size
+        while self._entries > MAX_ENTRIES and len(self._sources) > self._sources.newcomers + 1:
+            self._sources.push_out()
 
-def _aim(known: _Source, port: int, packet: Packet, reason: Kind) -> None:
-    known.aimed += 1
-    if reason.opens:
-        known.opened += 1
-        known.reserved += reason is SYN and packet.dport < FIRST_UNRESERVED
-    _remember(known, port, packet.destination, reason)
+    def _found(self, known: _Source, packet: Packet, kind: Kind) -> Kind:
+        port = _port_of(packet)
+        spread = known.spread(packet.protocol)
+        found = kind
+        if kind.stray:
+            found = _stray(known, port, packet, kind)
+        elif port not in known.ports:
+            spread.aimed += 1
+            spread.weight += weight(packet.protocol, packet.dport)
+            if kind.opens:
+                known.opened += 1
+                known.reserved += kind is SYN and packet.dport < FIRST_UNRESERVED
+            known.remember(port, packet.destination, kind)
+        if kind in _MAYBE_LATE:
+            known.note_data(packet)
+        if kind is SYN or found.rank >= Rank.ANY or found in _CERTAIN:
+            return found
+        if known.data and kind in _MAYBE_LATE and spread.aimed <= MOST_HOSTS:
+            return CLIENT
+        if kind is TCP_BARE_OPENING and known.lengths:
+            return RAW_OPENING
+        if spread.scattered:
+            return kind if kind.stray else CHANCE
+        return found
 
 
-def _stray(known: _Source, port: int, packet: Packet, reason: Kind) -> Kind:
-    """Find a better reason for a stray, if there is one, and keep it."""
-    ports = known.ports
-    host, before = ports.get(port, (packet.destination, None))
+def _is_low(port: int) -> bool:
+    return port & 0xFFFF < FIRST_EPHEMERAL
+
+
+def _port_of(packet: Packet) -> int:
+    return packet.protocol << 16 | packet.dport & 0xFFFF
+
+
+def _stray(known: _Source, port: int, packet: Packet, kind: Kind) -> Kind:
+    """Return a better kind for a stray, if there is one, and remember it."""
+    host = packet.destination
+    first, before = known.ports.get(port, (host, None))
+    if before in _FOUND and before is not SWEEP:
+        return before
+    spread = known.spread(packet.protocol)
     if before is None:
-        known.strays += 1
-    elif before is not reason:
-        return before if before in _FOUND else reason
-    found = reason
-    if before is None and packet.dport < reason.walks and _stands_beside(ports, port):
-        found = WALK
-    elif reason.opens and known.opens_all:
-        found = OPENS_ALL
-    elif host != packet.destination and reason.sweeps and known.tries_few:
+        spread.stray(packet.dport)
+        known.equal += kind is PEER
+    # Another segment may have come there before a SYN.
+    is_new = before is None or (kind.opens and not before.opens)
+    hosts = 0 if is_new or not (kind.sweeps or kind.limited) else known.add_host(port, host)
+    found = _better(known, spread, port, packet, kind, is_new, hosts)
+    if before is SWEEP and found is kind:
         found = SWEEP
-        known.swept += 1
-    if found is WALK or found is SWEEP:
-        known.strays -= 1
-        known.aimed += 1
-    if found is not before:
-        _remember(known, port, packet.destination, found)
+    elif before is not SWEEP and found is not kind and found is not OPENS_ALL:
+        spread.strays -= 1
+        spread.aimed += 1
+        spread.weight += weight(packet.protocol, packet.dport)
+    known.remember(port, first, found)
+    if found is EXCESS and kind is RPC_ANSWER and packet.protocol == TCP:
+        return ACK_PROBE
     return found
 
 
+def _better(
+    known: _Source, spread: _Spread, port: int, packet: Packet, kind: Kind, is_new: bool, hosts: int
+) -> Kind:
+    """Return what a stray is in the light of its source's other ports.
+
+    Args:
+        is_new: whether the source did not try its port before.
+        hosts: if it did, on how many hosts of this network; 0: on this one already.
+    """
+    cut = packet.protocol == TCP and packet.kind < 0
+    # The ports of a flood may count up, and so do those of its victim's SYN-ACKs.
+    walks = 0 if packet.kind >= 0 and packet.kind & _SYN_ACK == _SYN_ACK else kind.walks
+    if is_new and packet.dport < walks and _stands_beside(known.ports, port):
+        return WALK
+    if kind.opens and known.opens_all:
+        return OPENS_ALL
+    if hosts and kind.sweeps:
+        most = kind.sweeps
+        if most == SWEPT_HOSTS and spread.strays > MOST_BESIDE * hosts:
+            most = MOST_HOSTS
+        if hosts > most:
+            return EXCESS
+        if kind.sweeps == SWEPT_HOSTS and spread.strays + known.swept <= MOST_SWEPT:
+            known.swept += 1
+            return SWEEP
+    if kind is PEER:
+        return EXCESS if known.equal > MOST_EQUAL else kind
+    if kind.limited and (is_new or hosts) and known.exceeds(packet):
+        return EXCESS
+    return EXCESS if is_new and kind in _ANSWERS and spread.aims_low and not cut else kind
+
+
+def _network(host: bytes) -> bytes:
+    return host[:3] if len(host) == 4 else host[:8]
+
+
 def _stands_beside(ports: Container[int], port: int) -> bool:
-    """Whether two others are beside a port."""
+    """Return whether two others are beside a port."""
     if port - 1 in ports:
         return port - 2 in ports or port + 1 in ports
     return port + 1 in ports and port + 2 in ports
-
-
-def _remember(known: _Source, port: int, host: bytes, reason: Kind) -> None:
-    if len(known.ports) >= MAX_PORTS and port not in known.ports:
-        del known.ports[next(iter(known.ports))]
-    known.ports[port] = (host, reason)

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["KINDS", "MODES", "Count", "Kind", "Rank"]
+__all__ = [
+    "FIRST_EPHEMERAL",
+    "KINDS",
+    "MODES",
+    "MOST_HOSTS",
+    "SWEPT_HOSTS",
+    "Count",
+    "Kind",
+    "Rank",
+]
 
 
 class Rank(IntEnum):
@@ -35,18 +44,24 @@ class Count(IntEnum):
 
 
 class Kind:
-    """Why a packet counts, or does not.
+    """What a packet is, and whether it counts.
 
-    name: in capitals, for programs.  rank: the lowest mode that counts it.
-    words: for people; they follow "counts:" or "let be:".
-    count: what is counted of it.
-    asks: from which mode on ``conduct`` has to look at its source.
-    stray: whether alone it says nothing; ``conduct`` may find a better reason:
-    walks: below which port its source may be walking.  sweeps: whether it may be sweeping.
-    opens: whether it opens a TCP connection, which answers do not.
+    Attributes:
+        name: in capitals, for programs.
+        rank: the lowest mode that counts it.
+        words: for people; they follow "counts:" or "not counted:".
+        count: what is counted of it.
+        asks: the lowest mode in which ``History`` has to look at its source.
+        stray: whether alone it says nothing; ``History`` may find a better kind.
+        walks: the port below which it may be part of a walk.
+        sweeps: the number of hosts on one port that make a sweep of it; 0: no number does.
+        opens: whether it opens a TCP connection, which answers do not.
+        limited: whether an honest host has ``MOST_HOSTS`` such targets in one network at most.
     """
 
-    __slots__ = ("asks", "count", "name", "opens", "rank", "stray", "sweeps", "walks", "words")
+    __slots__ = (
+        "asks", "count", "limited", "name", "opens", "rank", "stray", "sweeps", "walks", "words",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -56,8 +71,9 @@ class Kind:
         count: Count = Count.TARGET,
         asks: Rank = Rank.NEVER,
         walks: int = 0,
-        sweeps: bool = False,
+        sweeps: int = 0,
         opens: bool = False,
+        limited: bool = False,
     ) -> None:
         self.name = name
         self.rank = rank
@@ -68,14 +84,14 @@ class Kind:
         self.walks = walks
         self.sweeps = sweeps
         self.opens = opens
+        self.limited = limited
         KINDS[name] = self
 
     def __repr__(self) -> str:
-        """Its name."""
         return self.name
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
-        """There is one of each, in every process."""
+        """Pickle the name: there is one of each kind in every process."""
         return _named, (self.name,)
 
 
@@ -92,6 +108,16 @@ FIRST_EPHEMERAL = 10_000
 the other, and telephones ports for their media in pairs: a walk up there may be theirs."""
 
 ALL = 65_536
+
+SWEPT_HOSTS = 12
+"""Hosts on one unknown port, beside few other ports, that make a sweep."""
+
+ANSWERED_HOSTS = 32
+"""Hosts that ask a service from the same port."""
+
+MOST_HOSTS = 40
+"""Targets in one network that excuses are good for; a scanner is banned at 15 more.  Behind one
+firewall honest hosts have as many at most: a hub's peers, the data connections of FTP."""
 
 # -- normal: what only a scan sends
 SYN = Kind("SYN", NORMAL, "TCP SYN: opens a connection", asks=NORMAL, opens=True)
@@ -130,6 +156,14 @@ SWEEP = Kind("SWEEP", NORMAL, "to a port that the source tried on another host, 
 OPENS_ALL = Kind(
     "OPENS_ALL", NORMAL, "opens a connection to no known service, and others to services"
 )
+EXCESS = Kind(
+    "EXCESS",
+    NORMAL,
+    "what honest hosts send to few targets, and its source to many",
+)
+TINY_FRAGMENT = Kind(
+    "TINY_FRAGMENT", NORMAL, "a TCP fragment too short for the flags, which no system sends"
+)
 
 # -- aggressive: what a late packet may look like, and what asks for hosts
 ACK_PROBE = Kind(
@@ -159,6 +193,7 @@ LATE_PLAIN = Kind(
     ANY,
     "a TCP SYN-ACK, or ACK without data and options, to a port of this host's own",
     asks=AGGRESSIVE,
+    walks=FIRST_EPHEMERAL,
 )
 RESET = Kind("RESET", ANY, "TCP RST: a late packet or backscatter")
 LATE_ANSWER = Kind(
@@ -167,6 +202,7 @@ LATE_ANSWER = Kind(
     "UDP from a service to a port of this host's own: an answer",
     asks=NORMAL,
     walks=FIRST_EPHEMERAL,
+    sweeps=ANSWERED_HOSTS,
 )
 STRAY_UDP = Kind(
     "STRAY_UDP",
@@ -174,7 +210,7 @@ STRAY_UDP = Kind(
     "UDP from a port of its own to one of this host's own: media, peers, an answer",
     asks=NORMAL,
     walks=FIRST_EPHEMERAL,
-    sweeps=True,
+    sweeps=SWEPT_HOSTS,
 )
 LATE_SEGMENT = Kind(
     "LATE_SEGMENT",
@@ -189,7 +225,7 @@ RAW_OPENING = Kind(
     "TCP with flags unknown and a plain SYN's length, to no known service",
     asks=NORMAL,
     walks=ALL,
-    sweeps=True,
+    sweeps=SWEPT_HOSTS,
     opens=True,
 )
 CLIENT = Kind("CLIENT", ANY, "may be a late packet, and its source sends data as well")
@@ -202,24 +238,29 @@ CALL_BACK = Kind(
     "an ordinary system's TCP SYN to no known service: active FTP, calls back",
     asks=NORMAL,
     walks=FIRST_EPHEMERAL,
-    sweeps=True,
+    sweeps=SWEPT_HOSTS,
     opens=True,
+    limited=True,
 )
-TRACEROUTE = Kind("TRACEROUTE", ANY, "traceroute, mtr, tracepath")
+TRACEROUTE = Kind("TRACEROUTE", ANY, "traceroute, mtr, tracepath", asks=NORMAL)
 PEER = Kind(
     "PEER",
     ANY,
     "UDP between equal ports: time servers, tunnels, routers",
     asks=NORMAL,
     walks=FIRST_EPHEMERAL,
+    sweeps=MOST_HOSTS,
 )
-RPC_ANSWER = Kind("RPC_ANSWER", ANY, "an answer of NFS or the port mapper")
+RPC_ANSWER = Kind(
+    "RPC_ANSWER", ANY, "an answer of NFS or the port mapper", asks=NORMAL, limited=True
+)
 FRAGMENT = Kind("FRAGMENT", ANY, "a later fragment, which tells no port")
 BROADCAST = Kind("BROADCAST", ANY, "broadcast or multicast")
 ICMP_OTHER = Kind("ICMP_OTHER", ANY, "ICMP errors and answers")
 OTHER = Kind("OTHER", ANY, "another protocol, or ports that were not captured")
 
-# -- never: nobody is to blame, or nobody can be
+# -- never: not blocked, not to be blamed on the source, or wanted
+ANSWER = Kind("ANSWER", NEVER, "an answer to what this host asked, as pf logged it")
 PASSED = Kind("PASSED", NEVER, "pf did not drop it")
 OTHER_DIRECTION = Kind("OTHER_DIRECTION", NEVER, "went the other way")
 NOBODY = Kind(

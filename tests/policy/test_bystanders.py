@@ -23,6 +23,7 @@ pytest.importorskip("fail2ban")
 
 from fail2ban_pflog.pflog.savefile import FILE_HEADER_SIZE
 from lab import evaluate, synthetic
+from lab.evaders import WITHIN
 from lab.evaluate import FORMS, JAILS, MODES, Source
 from tests.support import peers
 from tests.support import server as f2b
@@ -53,6 +54,8 @@ NOT_FOUND = (
     ("pflogd", r"--ip-options R"),
     ("pflogd", r"masscan SYN scan: (60 of the|100 of all|ports [1-6]\d{4}).*IPv6"),
     ("pflogd", r"masscan SYN sweep of [\d, ]+, IPv6|SYN scan from port \d+: ports 8000-8059, IPv6"),
+    ("pflogd", r"connect\(\) (to (any|every|ports)|from port 20).*, IPv6"),
+    ("pflogd", r"Linux SYN to ports 1024-65535.*, IPv6"),
 )
 """(form or any, expression for what it did): scans that are not found."""
 
@@ -115,6 +118,28 @@ def test_scanners_are_banned_and_nobody_else(
 
 def is_not_found(source: Source, form: str) -> bool:
     return any(only in ("", form) and re.search(what, source.what) for only, what in NOT_FOUND)
+
+
+def test_scanners_are_banned_soon(
+    judged: Callable[[str, str, str], list[Source]],
+    tell: Callable[[Iterable[str]], None],
+) -> None:
+    """Half of the scanners are banned by their 15th target, nine of ten by their 20th.
+
+    Those that know the rules and pay no price are by their 60th.
+    """
+    tried = sorted(
+        source.tried
+        for capture in REAL
+        for source in judged(capture, "live", "normal")
+        if source.tried
+    )
+    median, most = (tried[len(tried) * part // 100] for part in (50, 90))
+    tell([f"targets until a ban by [pflog], live: median {median}, 90th percentile {most}"])
+    assert median <= 15
+    assert most <= 20
+    for source in judged(SYNTHETIC, "live", "normal"):
+        assert source.kind != "evader" or 0 < source.tried <= WITHIN, source
 
 
 @pytest.mark.parametrize(("capture", "form", "mode"), SERVED)

@@ -17,7 +17,7 @@ from fail2ban_pflog.pflog.savefile import FILE_HEADER_SIZE, FileHeader
 from fail2ban_pflog.policy import kinds
 from fail2ban_pflog.policy import ports as known_ports
 from fail2ban_pflog.policy.classify import classify, directions
-from fail2ban_pflog.policy.history import HORIZON, MOST_PROBES, MOST_STRAYS, History
+from fail2ban_pflog.policy.history import HORIZON, MAX_ENTRIES, MAX_PORTS, History
 from fail2ban_pflog.policy.kernel_filters import KERNEL_FILTERS
 from fail2ban_pflog.policy.kinds import KINDS, MODES, Kind, Rank
 
@@ -103,6 +103,10 @@ EXAMPLES = {
         "NULL": tcp(40000, 22, 0),
         "Xmas": tcp(40000, 22, FIN | PSH | URG),
     },
+    "TINY_FRAGMENT": {
+        "8 bytes to a service": frame(6, segment(40000, 22, SYN)[:8], offset=0x2000),
+        "8 bytes to no service": frame(6, segment(40000, 30000, SYN)[:8], offset=0x2000),
+    },
     "SCTP_INIT": {"SCTP INIT": sctp(40000, 80, 1)},
     "UDP_SERVICE": {
         "UDP to a reserved port": udp(40000, 161),
@@ -110,6 +114,9 @@ EXAMPLES = {
         "UDP from 53 to a service": udp(53, 1434),
         "UDP to a registered port": udp(40000, 5683),
         "UDP from 53 to 53": udp(53, 53),
+        "UDP to a host of another network whose address ends with 255": udp(
+            40000, 137, SOURCE, "10.99.0.255"
+        ),
         "UDP over IPv6": udp(40000, 161, SOURCE6),
         "SIP to a telephone's own port": udp(5060, 5065),
     },
@@ -120,7 +127,7 @@ EXAMPLES = {
         "a SYN of Linux, cut": cut(40000, 80, 40),
     },
     "TCP_SERVICE": {
-        "tiny first fragment": frame(6, segment(40000, 22, SYN)[:8], offset=0x2000),
+        "first fragment, cut": frame(6, segment(40000, 22, SYN)[:8], offset=0x2000, length=24),
         "a segment without options, cut": cut(40000, 22, 20),
         "a segment with data, cut": cut(40000, 25, 500),
     },
@@ -213,7 +220,9 @@ EXAMPLES = {
         "later IPv6 fragment": frame(44, b"\6\0\0\x08" + bytes(12), SOURCE6),
     },
     "BROADCAST": {
-        "NetBIOS broadcast": udp(40000, 137, SOURCE, "10.99.0.255"),
+        "NetBIOS broadcast": udp(40000, 137, "10.99.0.30", "10.99.0.255"),
+        "NetBIOS broadcast in a /18": udp(40000, 137, "10.99.40.30", "10.99.63.255"),
+        "NetBIOS broadcast in 10/8": udp(40000, 137, "10.7.0.30", "10.255.255.255"),
         "mDNS": udp(40000, 5353, SOURCE, "224.0.0.251"),
         "SSDP over IPv6": udp(40000, 1900, SOURCE6, "ff02::c"),
         "echo request to all": echo(SOURCE, "224.0.0.1"),
@@ -252,7 +261,7 @@ EXAMPLES = {
 }
 """Kind -> kind of packet -> a frame of it."""
 
-FOUND_BY_CONDUCT = {"WALK", "SWEEP", "OPENS_ALL", "CHANCE", "CLIENT"}
+FOUND_BY_CONDUCT = {"WALK", "SWEEP", "OPENS_ALL", "EXCESS", "CHANCE", "CLIENT", "ANSWER"}
 PACKETS = [packet for each in EXAMPLES.values() for packet in each.values()]
 
 
@@ -280,7 +289,7 @@ def test_modes_count_more_and_more() -> None:
     assert {"SYN", "UDP_SERVICE", "WALK", "SWEEP"} < by_rank[Rank.NORMAL]
     assert {"ACK_PROBE", "ECHO_REQUEST", "PROTOCOL"} < by_rank[Rank.AGGRESSIVE]
     assert {"LATE_PACKET", "LATE_ANSWER", "CALL_BACK", "TRACEROUTE"} < by_rank[Rank.ANY]
-    assert by_rank[Rank.NEVER] == {"PASSED", "OTHER_DIRECTION", "NOBODY", "UNREADABLE"}
+    assert by_rank[Rank.NEVER] == {"PASSED", "OTHER_DIRECTION", "NOBODY", "UNREADABLE", "ANSWER"}
 
 
 def test_known_ports_are_no_ports_that_systems_pick_in_order() -> None:
@@ -323,7 +332,7 @@ def test_no_frame_of_whatever_length_raises() -> None:
         found = classify(packet, piece)
         assert found.name in KINDS
         if found.asks < Rank.NEVER:
-            conduct.judge(0, packet.source, packet, found)
+            conduct.refine(0, packet.source, packet, found)
 
 
 # -- What a source does as a whole -----------------------------------------------------------
@@ -336,7 +345,7 @@ def conduct_of(packets: Iterable[bytes], gap: float = 1.0, mode: Rank = Rank.NOR
         packet = Decoder("<").packet(each)
         found = classify(packet, each)
         if found.asks <= mode:
-            found = conduct.judge(number * gap, packet.source, packet, found)
+            found = conduct.refine(number * gap, packet.source, packet, found)
         names.append(found.name)
     return names
 
@@ -461,7 +470,6 @@ def test_a_scan_of_nmaps_ports_is_no_chance() -> None:
     chance.shuffle(ports)
     names = conduct_of([udp(53, port) for port in ports], 0.1)
     assert names.count("UDP_SERVICE") > 150
-    assert len(ports) / names.count("UDP_SERVICE") < MOST_STRAYS
 
 
 def test_a_traceroute_goes_up_in_ttl() -> None:
@@ -469,7 +477,7 @@ def test_a_traceroute_goes_up_in_ttl() -> None:
     trace = [udp(40000, 53 + probe, ttl=1 + probe // 3) for probe in range(60) if probe < 48]
     assert set(conduct_of(trace)) == {"TRACEROUTE"}
     scanned = conduct_of([tcp(40000, port, SYN, ttl=2) for port in range(1, 60)])
-    assert scanned == ["TRACEROUTE"] * MOST_PROBES + ["NEAR_END"] * (59 - MOST_PROBES)
+    assert scanned == ["TRACEROUTE"] * 16 + ["NEAR_END"] * 43
 
 
 def test_a_traceroute_begins_with_hardly_a_hop_to_go() -> None:
@@ -493,19 +501,25 @@ def test_conduct_is_forgotten_after_an_hour() -> None:
     assert conduct_of(packets, HORIZON + 1)[2] == "STRAY_UDP"
 
 
-def test_conduct_is_bounded() -> None:
-    """Sources and ports beyond the limits push out the oldest."""
-    conduct = History()
-    conduct._sources.max_new = conduct._sources.max_known = 10
-    for number in range(2000):
+def test_history_is_bounded() -> None:
+    """Sources, ports and hosts beyond the limits push out the oldest."""
+    history = History()
+    history._sources.max_new = history._sources.max_known = 10
+    for number in range(2 * MAX_PORTS):
         for source in (SOURCE, f"10.0.{number >> 8}.{number & 255}"):
-            each = udp(40000, 2 * number + 10000, source)
+            each = udp(40000, 10000 + number, source, f"10.99.{number & 255}.2")
             packet = Decoder("<").packet(each)
-            conduct.judge(0, packet.source, packet, classify(packet, each))
-    assert len(conduct) <= 20
-    known = conduct._sources.get(bytes((198, 51, 100, 7)))
+            history.refine(0, packet.source, packet, classify(packet, each))
+    assert len(history) <= 20
+    known = history._sources.get(bytes((198, 51, 100, 7)))
     assert known is not None
-    assert len(known.ports) <= 512
+    assert len(known.ports) <= MAX_PORTS
+    history._sources.max_known = 100
+    for last in range(20):
+        for number in range(MAX_PORTS):
+            packet = packet._replace(source=bytes((10, 1, 1, last)), dport=10000 + number)
+            history.refine(0, packet.source, packet, classify(packet, each))
+    assert MAX_ENTRIES - MAX_PORTS < history._entries <= MAX_ENTRIES
 
 
 # -- The kernel's filters ---------------------------------------------------------------------

@@ -151,7 +151,8 @@ class Pipeline:
                 continue
             source = classifier.source(packet.source)
             before = latest.get(source)
-            if before is not None and _is_alike(before, record, packet, kind):
+            by_port = classifier.asks(kind)
+            if before is not None and _is_alike(before, record, packet, kind, by_port):
                 before.last = record
                 before.more += 1
             else:
@@ -186,7 +187,7 @@ class Pipeline:
         seconds, microseconds, frame = record
         time = min(seconds + microseconds / 1e6, self.latest)
         classifier, dedup = self.classifier, self.dedup
-        kind = classifier.refine(time, packet, kind)
+        kind = classifier.refine(time, packet, kind, frame)
         if not classifier.counts(kind):
             self.ignored[kind] = self.ignored.get(kind, 0) + count
             return ()
@@ -224,13 +225,14 @@ class Pipeline:
         return counts
 
 
-def _is_alike(group: Group, record: Record, packet: Packet, kind: Kind) -> bool:
+def _is_alike(group: Group, record: Record, packet: Packet, kind: Kind, by_port: bool) -> bool:
     """Return whether a packet is the same to every policy as those of a group."""
     one = group.packet
     return (
         one is not None
         and group.kind is kind
         and one.dport == packet.dport
+        and (one.sport == packet.sport or not by_port)
         and one.head is packet.head
         and one.destination == packet.destination
         and one.source == packet.source

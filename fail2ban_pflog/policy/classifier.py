@@ -13,7 +13,8 @@ from ..pflog.address import source_of
 from ..pflog.packet import Packet
 from .classify import classify, directions
 from .history import History
-from .kinds import MODES, Kind
+from .kinds import ANSWER, MODES, QUESTION, Kind, Rank
+from .questions import Questions
 
 __all__ = ["Classifier"]
 
@@ -30,6 +31,7 @@ class Classifier:
     Attributes:
         key: equal for classifiers that give each packet the same kind before its source's
             history is looked at.
+        questions: what this host asked, where pf logs it.
 
     Raises:
         ValueError: an option has a value that does not exist.
@@ -46,9 +48,11 @@ class Classifier:
         self.mode = mode
         self.rank = MODES[mode]
         self.directions = directions(direction)
-        self.key: Hashable = self.directions, self.rank, prefix4, prefix6
+        self._key = self.directions, self.rank, prefix4, prefix6
+        self.key: Hashable = self._key
         self._bytes4, self._bytes6 = prefix4 // 8, prefix6 // 8
         self._history = History()
+        self.questions = Questions()
 
     def source(self, address: bytes) -> bytes:
         """Return the address that a packet's source is counted as, 4 or 16 bytes."""
@@ -62,19 +66,30 @@ class Classifier:
             packet: what ``frame`` was decoded to.
             frame: with its pflog header.
         """
-        return self.refine(time, packet, classify(packet, frame, self.directions))
+        return self.refine(time, packet, classify(packet, frame, self.directions), frame)
 
-    def refine(self, time: float, packet: Packet, kind: Kind) -> Kind:
-        """Return the kind of a packet in the light of its source's history.
+    def refine(self, time: float, packet: Packet, kind: Kind, frame: bytes) -> Kind:
+        """Return the kind of a packet in the light of its source's history, or of this host's.
 
         Args:
             time: of the packet, seconds since the epoch.
             packet: the packet.
             kind: what ``classify`` returned for it.
+            frame: what it was decoded from.
         """
+        if kind is QUESTION:
+            self.questions.note(time, packet, frame)
+            self.key = (*self._key, True)
+            return kind
+        if self.questions and kind.rank < Rank.NEVER and self.questions.answers(time, packet):
+            return ANSWER
         if kind.asks > self.rank:
             return kind
-        return self._history.judge(time, self.source(packet.source), packet, kind)
+        return self._history.refine(time, self.source(packet.source), packet, kind)
+
+    def asks(self, kind: Kind) -> bool:
+        """Return whether it matters from which port a packet of this kind comes."""
+        return kind is QUESTION or len(self.questions) > 0
 
     def counts(self, kind: Kind) -> bool:
         """Return whether the mode counts packets of this kind."""

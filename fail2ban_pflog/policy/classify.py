@@ -41,6 +41,7 @@ from .kinds import (
     PASSED,
     PEER,
     PROTOCOL,
+    QUESTION,
     RAW_OPENING,
     RESET,
     RPC_ANSWER,
@@ -98,6 +99,9 @@ that a system's own stack sends has 28."""
 OPENINGS = frozenset({RAW_SYN, OWN_SYN, 40})
 """What SYNs have and late packets have not: these carry data, or no options but time stamps."""
 
+_OPENS = frozenset({0x02, 0xC2})
+"""Flags of a SYN, without and with ECN."""
+
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 _TCP_SIZE, _SCTP_SIZE, _FLAGS_AT = 20, 12, 13
 _SCTP_REASONS = {1: SCTP_INIT, 10: SCTP_COOKIE}
@@ -126,9 +130,9 @@ def classify(  # noqa: C901 - one pass: a call for each layer would cost a tenth
         head, source, destination, protocol, ttl, length, _, _, sport, dport, kind, header, traits,
     ) = packet  # fmt: skip
     if head.direction not in wanted:
-        return OTHER_DIRECTION
+        return QUESTION if _is_question(packet) else OTHER_DIRECTION
     if not head.dropped:
-        return PASSED
+        return QUESTION if _is_question(packet) else PASSED
     if traits & BROKEN:
         return UNREADABLE
     first = source[0]
@@ -158,6 +162,16 @@ def classify(  # noqa: C901 - one pass: a call for each layer would cost a tenth
     if protocol == SCTP:
         return _sctp(packet, frame)
     return _other(packet)
+
+
+def _is_question(packet: Packet) -> bool:
+    """Return whether a packet that pf passed opens a connection to outside."""
+    head, protocol = packet.head, packet.protocol
+    if head.direction != DIRECTIONS["out"] or head.header.action or head.dropped:
+        return False
+    return protocol == UDP or (
+        protocol == TCP and packet.dport >= 0 and (packet.kind < 0 or packet.kind in _OPENS)
+    )
 
 
 def _is_broadcast(packet: Packet) -> bool:
@@ -216,7 +230,7 @@ def _tcp(sport: int, dport: int, ttl: int, length: int, kind: int, header: int) 
     if header != _TCP_SIZE or length != _TCP_SIZE or IS_SERVED[dport]:
         return LATE_PACKET
     if sport in RPC and FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
-        return RPC_ANSWER
+        return LATE_PACKET
     return ACK_PROBE if IS_TCP_SERVICE[dport] else LATE_PLAIN
 
 

@@ -47,7 +47,6 @@ from .kinds import (
     OPENS_ALL,
     PEER,
     RAW_OPENING,
-    RPC_ANSWER,
     STRAY_UDP,
     SWEEP,
     SWEPT_HOSTS,
@@ -218,7 +217,7 @@ class _Spread:
 
     def stray(self, dport: int) -> None:
         self.strays += 1
-        if dport < FIRST_EPHEMERAL:
+        if 0 <= dport < FIRST_EPHEMERAL:
             self.low += 1
             self.blocks |= 1 << (dport >> 10)
 
@@ -382,8 +381,6 @@ class History:
         self._resize(known)
         return found
 
-    judge = refine
-
     def _known(self, time: float, source: bytes, add: bool) -> Optional[_Source]:
         """Return what is remembered of a source, if anything is to be."""
         known = self._sources.get(source)
@@ -454,18 +451,17 @@ def _stray(known: _Source, port: int, packet: Packet, kind: Kind) -> Kind:
         spread.stray(packet.dport)
         known.equal += kind is PEER
     # Another segment may have come there before a SYN.
-    is_new = before is None or (kind.opens and not before.opens)
+    is_new = before is None or (kind.opens and not before.opens and before is not SWEEP)
     hosts = 0 if is_new or not (kind.sweeps or kind.limited) else known.add_host(port, host)
     found = _better(known, spread, port, packet, kind, is_new, hosts)
     if before is SWEEP and found is kind:
         found = SWEEP
     elif before is not SWEEP and found is not kind and found is not OPENS_ALL:
+        known.swept += found is SWEEP
         spread.strays -= 1
         spread.aimed += 1
         spread.weight += weight(packet.protocol, packet.dport)
     known.remember(port, first, found)
-    if found is EXCESS and kind is RPC_ANSWER and packet.protocol == TCP:
-        return ACK_PROBE
     return found
 
 
@@ -486,14 +482,13 @@ def _better(
     if kind.opens and known.opens_all:
         return OPENS_ALL
     if hosts and kind.sweeps:
+        if kind.sweeps == SWEPT_HOSTS and spread.strays + known.swept <= MOST_SWEPT:
+            return SWEEP
         most = kind.sweeps
         if most == SWEPT_HOSTS and spread.strays > MOST_BESIDE * hosts:
             most = MOST_HOSTS
         if hosts > most:
             return EXCESS
-        if kind.sweeps == SWEPT_HOSTS and spread.strays + known.swept <= MOST_SWEPT:
-            known.swept += 1
-            return SWEEP
     if kind is PEER:
         return EXCESS if known.equal > MOST_EQUAL else kind
     if kind.limited and (is_new or hosts) and known.exceeds(packet):

@@ -260,6 +260,7 @@ ICMP_OTHER = Kind("ICMP_OTHER", ANY, "ICMP errors and answers")
 OTHER = Kind("OTHER", ANY, "another protocol, or ports that were not captured")
 
 # -- never: not blocked, not to be blamed on the source, or wanted
+QUESTION = Kind("QUESTION", NEVER, "opens a connection to outside, as pf logged it", asks=NORMAL)
 ANSWER = Kind("ANSWER", NEVER, "an answer to what this host asked, as pf logged it")
 PASSED = Kind("PASSED", NEVER, "pf did not drop it")
 OTHER_DIRECTION = Kind("OTHER_DIRECTION", NEVER, "went the other way")

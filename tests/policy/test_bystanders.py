@@ -257,9 +257,30 @@ def test_peers(
         if form == "live":
             proof = f"| **{normal.bystanders} of {total.bystanders}** | {normal.scanners} of"
             assert f"{proof} {total.scanners} |" in (REPO / "README.md").read_text()
+        if form == "live" and captures is REAL:
+            ancestor, migrating = others[0], (REPO / "docs/migrating.md").read_text()
+            for what, number in (("bystanders", 0), ("scanners", 1)):
+                counts = f"{ancestor[number]} | {normal[number]} |"
+                assert f"| {what} banned, of {total[number]} | {counts}" in migrating
         assert all(normal.bystanders < other.bystanders for other in others)
         assert all(aggressive.bystanders < other.bystanders for other in others)
         assert normal.scanners > rules["CrowdSec: 15 TCP ports"].scanners
+
+
+def test_debatable_hosts(judged: Callable[[str, str, str], list[Source]]) -> None:
+    """README says which of the hosts that its table leaves out are banned."""
+    debatable = [
+        source
+        for capture in REAL
+        for source in judged(capture, "live", "normal")
+        if source.kind == "debatable" and source.packets
+    ]
+    (banned,) = [source for source in debatable if "pflog" in source.banned]
+    assert "checks of port 8080 of 30 hosts" in banned.what
+    words = (
+        f"Of {len(debatable)} hosts whose labels say debatable one is banned, a load balancer that"
+    )
+    assert f"{words} checks a\nclosed port of 30 hosts." in (REPO / "README.md").read_text()
 
 
 def documented(head: str, rules: dict[str, Score]) -> str:

@@ -223,7 +223,7 @@ def everything(scene: Scene) -> None:
 
 
 def windows_of_ports(scene: Scene) -> None:
-    """nmap -sW and -sA of ports in a row, which are on no list."""
+    """ACK probes (`nmap -sW`) of ports in a row, which are on no list."""
     for begin in (2600, 8000, 9300):
         source = scene.add("evader of ACK type", f"nmap -sW {begin}-{begin + 100}", NMAP)
         for port in _ports(scene, range(begin, begin + 101)):

@@ -51,7 +51,7 @@ ROUND = 10
 FIRST_WAIT, LONGEST_WAIT = 5.0, 300.0
 """Seconds until what failed is tried again; they double while it fails."""
 
-VERIFY_EVERY = 60.0
+VERIFY_EVERY = 10.0
 """Seconds at least between two looks whether bans block: each starts an interpreter."""
 
 CHECK_TIMEOUT = 60.0
@@ -212,8 +212,10 @@ class ActionMonitor:
             raise RuntimeError(repr(error)) from error  # SystemExit would end fail2ban's thread
         else:
             self._failed.pop((name, did), None)
-            if did == BAN and self._failed_bans.pop((name, source), None) is not None:
-                self._wait, self._next_round = FIRST_WAIT, 0.0
+            if did == BAN and self._failed_bans:  # the next may succeed as well
+                self._failed_bans.pop((name, source), None)
+                self._wait = FIRST_WAIT
+                self._next_round = min(self._next_round, time.monotonic() + FIRST_WAIT)
         finally:
             self._running.pop((name, doing), None)
             self._logger.removeHandler(stderr)

@@ -37,7 +37,10 @@ ENVIRONMENT = {
     **os.environ,
     **({"PYTHONPATH": f"{ROOT}/usr/lib/python3/dist-packages"} if ROOT else {}),
 }
-PATIENCE = 20.0
+UNIT = float(os.environ.get("TEST_PATIENCE", "1"))
+"""How much longer than on a usual machine everything may take; more on a slow one."""
+
+PATIENCE = 20.0 * UNIT
 """Seconds that a test waits for what should come at once."""
 
 RECORDER = """

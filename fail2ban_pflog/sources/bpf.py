@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Packet filter expressions (pcap-filter), checked with libpcap's own words.
 
-pcapy is imported late: who neither listens nor filters does not need it.
+pcapy is imported late: what neither listens nor filters does not need it.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ from typing import Any, Callable
 from ..errors import PflogError
 from ..pflog.savefile import DLT_PFLOG
 
-__all__ = ["about", "check", "frame_filter", "join", "pcapy"]
+__all__ = ["about", "check", "failures", "frame_filter", "join", "pcapy"]
 
 _INSTALL = "pip install --no-binary pcapy-ng pcapy-ng"
 
 MAX_EXPRESSION = 4096
 """Letters of an expression: libpcap's time to compile one grows faster than its length."""
+
+MAX_PROGRAMS = 64
+"""Expressions that are kept compiled; each jail has one."""
+
+_PROGRAMS: dict[str, Any] = {}
 
 _PACKAGES = re.compile(r"(.+)/python[0-9.]+/site-packages")
 
@@ -31,7 +36,8 @@ _PACKAGES = re.compile(r"(.+)/python[0-9.]+/site-packages")
 def pcapy() -> Any:
     """Return the module pcapy.
 
-    Raises PflogError (layer ``pcapy``) that says how to install it where it is missing.
+    Raises:
+        PflogError: It is missing (layer ``pcapy``); says how to install it.
     """
     try:
         return importlib.import_module("pcapy")
@@ -54,34 +60,58 @@ def _other_python() -> str:
 
 def _remedy() -> str:
     """Say how to install pcapy: as the system's package, where one is known to do, or built."""
+    system = sys.platform
+    if system.startswith("openbsd"):  # pcapy-ng does not compile there
+        return "install it: pkg_add py3-pcapy"
     package = ""
-    if sys.platform.startswith("freebsd"):
+    if system.startswith("freebsd"):
         package = "pkg install py{}{}-pcapy-ng, or ".format(*sys.version_info[:2])
     elif Path("/etc/debian_version").exists():
         package = "apt-get install python3-pcapy, or "
     return f"install it: {package}{_INSTALL} (needs a C++ compiler and libpcap's headers)"
 
 
+def failures() -> tuple[type[Exception], ...]:
+    """Return what pcapy raises for a wrong expression; one of the two is no subclass of the other.
+
+    Raises:
+        PflogError: pcapy is missing.
+    """
+    module = pcapy()
+    return tuple(
+        getattr(module, name) for name in ("PcapError", "BPFError") if hasattr(module, name)
+    )
+
+
 def check(expression: str) -> None:
     """Check an expression against pflog's link type.
 
-    Raises PflogError (layer ``bpf``) with libpcap's message.
+    Raises:
+        PflogError: With libpcap's message (layer ``bpf``), or pcapy is missing.
     """
+    frame_filter(expression)
+
+
+def _compile(expression: str) -> Any:
     if len(expression) > MAX_EXPRESSION:
         reason = f"filter expression has {len(expression)} letters, more than {MAX_EXPRESSION}"
         raise PflogError("bpf", 0, 0, reason)
     if "\0" in expression:
         raise PflogError("bpf", 0, 0, "filter expression holds a NUL")
+    module, wrong = pcapy(), failures()
+    try:
+        return module.BPFProgram(expression, DLT_PFLOG)
+    except wrong as error:
+        words: Exception = error  # which say nothing of what is wrong
     # A savefile without records: pcapy's own compile() reads freed memory on an error.
     with tempfile.NamedTemporaryFile(suffix=".pcap") as file:
         file.write(struct.pack("=IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, DLT_PFLOG))
         file.flush()
-        module = pcapy()
-        handle = module.open_offline(file.name)
         try:
-            handle.setfilter(expression)
-        except module.PcapError as error:
-            raise PflogError("bpf", 0, 0, explain(expression, error)) from None
+            module.open_offline(file.name).setfilter(expression)
+        except wrong as error:
+            words = error
+    raise PflogError("bpf", 0, 0, explain(expression, words))
 
 
 def explain(expression: str, error: Exception) -> str:
@@ -92,12 +122,19 @@ def explain(expression: str, error: Exception) -> str:
 
 
 def frame_filter(expression: str) -> Callable[[bytes], bool]:
-    """Return a function that tells whether a frame matches the expression.
+    """Return a function that returns whether a frame matches the expression.
 
-    Raises PflogError as ``check`` does.
+    It is compiled once in a process: OpenBSD's libpcap has registers for sixteen arithmetic
+    operators, and gives none back.
+
+    Raises:
+        PflogError: As ``check`` does.
     """
-    check(expression)
-    program = pcapy().BPFProgram(expression, DLT_PFLOG)
+    program = _PROGRAMS.get(expression)
+    if program is None:
+        while len(_PROGRAMS) >= MAX_PROGRAMS:
+            del _PROGRAMS[next(iter(_PROGRAMS))]
+        program = _PROGRAMS[expression] = _compile(expression)
     return lambda frame: bool(program.filter(frame))
 
 

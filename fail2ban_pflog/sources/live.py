@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
@@ -20,6 +21,8 @@ from ..pflog.savefile import DLT_PFLOG, Record
 from . import NOTICE, Tell, bpf, nflog
 
 __all__ = ["LINK_TYPE", "LiveSource"]
+
+ON_OPENBSD = sys.platform.startswith("openbsd")
 
 LINK_TYPE = DLT_PFLOG
 """What the interface's frames must be."""
@@ -127,7 +130,7 @@ class LiveSource:
         if self._handle is not None:
             self._count_drops(self._handle)  # a BSD begins anew with the filter
             try:
-                self._set_filter(self._handle, bpf.pcapy().PcapError)
+                self._set_filter(self._handle)
             except PflogError as error:
                 self.close()
                 self._wait_for_it(error.reason)
@@ -150,8 +153,8 @@ class LiveSource:
                 records = _take(handle)
             else:
                 records = self._nflog.take(handle, BATCH, self._snaplen, _take)
-                if self._matches is not None:
-                    records = [record for record in records if self._matches(record[2])]
+            if self._matches is not None:
+                records = [record for record in records if self._matches(record[2])]
             if self._clock() >= self._next_stats:
                 self._next_stats = self._clock() + STATS_EVERY
                 self._count_drops(handle)
@@ -174,7 +177,7 @@ class LiveSource:
             handle.set_buffer_size(self.buffer_size)
             self._activate(handle)
             self._check_link_type(handle)
-            self._set_filter(handle, pcapy.PcapError)
+            self._set_filter(handle)
             handle.setnonblock(1)
         except Exception as error:  # ours, PcapError, or whatever pcapy raises
             if handle is not None:
@@ -210,7 +213,8 @@ class LiveSource:
                 "shows as pflogN), nor of Linux (nflog:5)",
             )
 
-    def _set_filter(self, handle: Any, failure: type[Exception]) -> None:
+    def _set_filter(self, handle: Any) -> None:
+        self._matches = None
         if self._nflog is not None:
             try:
                 self._matches = bpf.frame_filter(self._expression) if self._expression else None
@@ -219,16 +223,18 @@ class LiveSource:
             return
         # Only pf's own frames know pf's own words.
         kernel_filters = self._kernel_filters if self._link_type == DLT_PFLOG else ()
-        refused = ""
+        refused, own, failures = "", self._expression, bpf.failures()
+        if ON_OPENBSD:  # whose libpcap has sixteen registers for `&` in a process
+            kernel_filters = [each for each in kernel_filters if "&" not in each]
+            own = self._compiled_once(own)
         for kernel_filter in (*kernel_filters, ""):
-            own = self._expression
             self.filter_expression = bpf.join(kernel_filter, own) if kernel_filter else own
             try:
                 if self.filter_expression:
                     handle.setfilter(self.filter_expression)
-            except failure as error:
+            except failures as error:
                 if not kernel_filter:
-                    reason = bpf.explain(self._expression, error)
+                    reason = bpf.explain(own, error)
                     raise PflogError("bpf", 0, 0, f"idle because of the {reason}") from None
                 refused = refused or bpf.explain(kernel_filter, error)
             else:
@@ -239,6 +245,16 @@ class LiveSource:
                 f"every packet of {self.interface} is copied, also those that cannot count: "
                 + refused,
             )
+
+    def _compiled_once(self, expression: str) -> str:
+        """Return what of an expression the kernel is to be given, where compiling is limited."""
+        if "&" not in expression:
+            return expression
+        try:
+            self._matches = bpf.frame_filter(expression)
+        except PflogError as error:
+            raise PflogError("bpf", 0, 0, f"idle because of the {error.reason}") from None
+        return ""
 
     def _wait_for_it(self, problem: str) -> None:
         pause = PAUSES[min(self._attempts, len(PAUSES) - 1)]
@@ -255,6 +271,8 @@ class LiveSource:
             _, dropped, by_interface = handle.stats()
         except Exception:  # PcapError, or whatever pcapy raises
             return
+        if ON_OPENBSD:  # it leaves the third figure unset
+            by_interface = 0
         if dropped + by_interface < self._counted:
             self._dropped_before += self._counted
         self._counted = dropped + by_interface

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -198,3 +200,59 @@ def test_missing_pcapy_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -
     source = LiveSource("pflog0", lambda _level, _message: None)
     assert source.read() == []
     assert "pip install --no-binary pcapy-ng" in source.state
+
+
+@pytest.mark.parametrize("expression", ["port 22", "tcp[13] & 2 != 0 and x"])
+def test_openbsd_has_sixteen_registers(
+    world: World, monkeypatch: pytest.MonkeyPatch, expression: str
+) -> None:
+    """However often an interface is opened there, its own expression selects, and the best kernel
+    filter that needs no arithmetic; the figure that it leaves unset counts nothing."""
+    monkeypatch.setattr(live, "ON_OPENBSD", True)
+    monkeypatch.setattr(bpf, "_PROGRAMS", {})
+    world.registers, world.unset = 16, 12_345
+    source = world.source(expression=expression, kernel_filters=["a & 1 = 1", "inbound"])
+    for opening in range(1, 31):
+        world.frames = [(1, 2, b"x"), (1, 2, b"-")]
+        taken = len(source.read())
+        assert taken == (1 if "&" in expression else 2)  # else the kernel selects
+        own = "" if "&" in expression else f" and ({expression})"
+        assert source.filter_expression == f"(inbound){own}"
+        assert len(world.handles) == opening
+        source.close()
+        world.now += 60
+    assert source.dropped == 0
+    assert world.told == []
+
+
+@pytest.mark.parametrize("error", ["PcapError", "BPFError"])
+def test_both_errors_of_pcapy_are_caught(world: World, error: str) -> None:
+    """A wrong expression is told, whichever of its errors pcapy raises."""
+    world.refused = {"blok": "unknown"}
+    world.registers = 1 << 30 if error == "PcapError" else -1
+    source = world.source(expression="blok" if error == "PcapError" else "port & 1")
+    assert source.read() == []
+    assert "filter expression" in source.state
+
+
+@pytest.mark.parametrize(
+    ("system", "command"), [("openbsd7", "pkg_add py3-pcapy"), ("freebsd14", "pkg install py3")]
+)
+def test_package_of_the_system(monkeypatch: pytest.MonkeyPatch, system: str, command: str) -> None:
+    """Where pcapy is missing the system's own package is named."""
+    monkeypatch.setattr(bpf.importlib, "import_module", _missing)
+    monkeypatch.setattr(bpf.sys, "platform", system)
+    with pytest.raises(PflogError, match=command):
+        bpf.pcapy()
+
+
+def test_needs_no_library_before_it_is_used() -> None:
+    """Every module can be imported where Python was built without bz2, lzma and ctypes."""
+    code = (
+        "import sys\n"
+        "for n in ('bz2', 'lzma', 'ctypes'): sys.modules[n] = sys.modules['_' + n] = None\n"
+        "import fail2ban_pflog.sources.captures, fail2ban_pflog.sources.follow\n"
+        "import fail2ban_pflog.sources.shared, fail2ban_pflog.writer.monitor, fail2ban_pflog.cli\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stderr == ""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import struct
+from types import SimpleNamespace
 from typing import Any
 
 from fail2ban_pflog.sources.live import LiveSource
@@ -11,6 +12,10 @@ from fail2ban_pflog.sources.live import LiveSource
 
 class PcapError(Exception):
     """What pcapy raises."""
+
+
+class BPFError(Exception):
+    """What pcapy raises where it compiles an expression; no subclass of the other."""
 
 
 class Handle:
@@ -40,6 +45,7 @@ class Handle:
         for words, message in self.world.refused.items():
             if words in expression:
                 raise PcapError(message)
+        self.world.compile(expression)
         self.filters.append(expression)
 
     def next_batch(self, _count: int) -> tuple[bytes, bytes]:
@@ -53,7 +59,7 @@ class Handle:
         return data, meta
 
     def stats(self) -> tuple[int, int, int]:
-        return (0, self.world.dropped, 0)
+        return (0, self.world.dropped, self.world.unset)
 
     def getfd(self) -> int:
         return 7
@@ -65,7 +71,7 @@ class Handle:
 class World:
     """The module pcapy, and what its handles see."""
 
-    PcapError = PcapError
+    PcapError, BPFError = PcapError, BPFError
 
     def __init__(self) -> None:
         self.activate = 0
@@ -73,7 +79,8 @@ class World:
         self.refused: dict[str, str] = {}
         self.gone = False
         self.frames: list[tuple[int, int, bytes]] = []
-        self.dropped = 0
+        self.dropped = self.unset = 0
+        self.registers = 1 << 30
         self.handles: list[Handle] = []
         self.now = 0.0
         self.told: list[str] = []
@@ -81,6 +88,17 @@ class World:
     def create(self, _interface: str) -> Handle:
         self.handles.append(Handle(self))
         return self.handles[-1]
+
+    def compile(self, expression: str) -> None:
+        """Take a register for each arithmetic operator, as OpenBSD's libpcap does."""
+        self.registers -= expression.count("&")
+        if self.registers < 0:
+            raise BPFError("too many registers needed to evaluate expression")
+
+    def BPFProgram(self, expression: str, _link_type: int) -> Any:  # noqa: N802 - pcapy's name
+        """Compile an expression that takes frames of which it names the first letter."""
+        self.compile(expression)
+        return SimpleNamespace(filter=lambda frame: frame.decode()[0] in expression)
 
     def source(self, **options: Any) -> LiveSource:
         return LiveSource(

@@ -61,6 +61,7 @@ class Loop:
         self._between_lines.set()
         self._since = math.inf  # when the line in progress, or the stop, began
         self.is_introduced = False
+        self._introduction = ""
         self.unexpected = ""
         self._wake = threading.Event()
         bell(self._wake)
@@ -113,7 +114,10 @@ class Loop:
         if not self.is_introduced:
             self.is_introduced = True
             counts = f"{filter_.getMaxRetry()} in {short(filter_.getFindTime())}"
-            filter_.report(logging.INFO, inputs.introduction(counts))
+            introduction = inputs.introduction(counts)
+            if introduction != self._introduction:  # a reload that makes the jail anew starts it
+                self._introduction = introduction
+                filter_.report(logging.INFO, introduction)
         if not busy:
             inputs.wait(POLL, self._wake.wait)
             self._wake.clear()

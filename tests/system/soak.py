@@ -23,6 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.sources.test_follow import hour_of_faults
 from tests.support.pflogs import Pflogd, newsyslog, record, syn
 from tests.support.server import Server, wait_for
 from tests.support.wire import INTERFACE, add_pair, in_namespace, inject, network, start_live
@@ -34,6 +35,9 @@ ANSWER = 5.0
 
 GROWTH = 8.0
 """Megabytes by which an hour may end above its first third."""
+
+SEEDS = 10
+"""Hours on a faulty disk."""
 
 PORTS = 8
 CLOCK = """
@@ -305,8 +309,24 @@ def soaking() -> Iterator[Soak]:
         yield soak
 
 
+def faulty_disk(seeds: int) -> None:
+    """Print what an hour of a simulated clock on a disk that fails loses and doubles."""
+    for seed in range(seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            written, failed, numbers = hour_of_faults(Path(folder) / "pflog", seed)
+        lost, doubled = written - len(set(numbers)), len(numbers) - len(set(numbers))
+        print(
+            f"faulty disk, seed {seed}: {failed} of the calls failed, {written} packets, "
+            f"{lost} lost, {doubled} doubled",
+            flush=True,
+        )
+        if lost or doubled:
+            sys.exit("soak: a faulty disk loses or doubles packets")
+
+
 def main(seconds: float) -> None:
     """Let faults happen for so long, and print what the server uses after each round."""
+    faulty_disk(SEEDS)
     if lack := missing():
         sys.exit(f"soak: {lack}")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: terminated"))  # takes all down

@@ -337,6 +337,17 @@ def test_other_backends_are_untouched(server: MakeServer, savefile: Path, tmp_pa
     assert log.count("Initiated 'pflog' backend") == 1
 
 
+def test_a_reload_says_once_what_is_read(server: MakeServer, savefile: Path) -> None:
+    """With changed options the new jail says what it reads, and says it once."""
+    f2b = server(jail(savefile)).start()
+    wait_for(lambda: "mode any" in f2b.log.read_text(), "the introduction")
+    f2b.jails(jail(savefile, "pflog[mode=normal]"))
+    assert "OK" in f2b.client("reload")
+    append(savefile, scan(SCANNER, range(1, 6), time.time()))
+    f2b.wait_for_bans(SCANNER)
+    assert len(re.findall(r"reads .*: mode normal", f2b.log.read_text())) == 1
+
+
 # -- Live: a veth pair in a network namespace ---------------------------------------------
 
 
@@ -448,3 +459,19 @@ def test_wrong_interface(server: MakeServer, namespace: str, tmp_path: Path) -> 
     wait_for(lambda: "link type 1 instead of 117" in f2b.status("pflog")["pflog9"], "the status")
     intrude(tmp_path)
     f2b.wait_for_bans("192.0.2.99")
+
+
+def test_several_interfaces(server: MakeServer, namespace: str) -> None:
+    """A jail listens to each of those that it names; one that is missing holds none up."""
+    pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
+    f2b = live_server(server, jail(backend='pflog[interface="pflog8, pflog9"]'), namespace)
+    f2b.expected.append("pflog8: there is no such interface")
+    wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening")
+    assert "no such interface" in f2b.status("pflog")["pflog8"]
+    inject(namespace, [syn(SCANNER, port) for port in range(1, 6)])
+    f2b.wait_for_bans(SCANNER)
+    assert "OK" in f2b.client("reload", "--restart")
+    inject(namespace, [syn(CLIENT, port) for port in range(1, 6)])
+    wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening again")
+    inject(namespace, [syn(CLIENT, port) for port in range(6, 11)])
+    f2b.wait_for_bans(CLIENT)

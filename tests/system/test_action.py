@@ -84,6 +84,21 @@ RULES = {
     "outgoing": (ANCHOR, 'anchor "f2b/*" out', False),
     "one port": (ANCHOR, 'anchor "f2b/*" in proto tcp to port ssh', False),
     "after a pass": (ANCHOR, 'pass in quick proto tcp to port 22\nanchor "f2b/*"', False),
+    "after an inline anchor that passes": (
+        ANCHOR,
+        'anchor in {\npass quick to port 22\n}\nanchor "f2b/*"',
+        False,
+    ),
+    "after a named anchor that passes": (
+        ANCHOR,
+        'anchor "own" {\npass quick to port 22\n}\nanchor "f2b/*"',
+        False,
+    ),
+    "after a redirection that passes": (
+        ANCHOR,
+        'rdr pass proto tcp to port 22 -> 10.0.0.1\nanchor "f2b/*"',
+        False,
+    ),
     "table": (TABLE, "block drop in quick from <f2b-pflog>", True),
     "no table": (TABLE, 'anchor "f2b/*"', False),
     "longer name": (TABLE, "block drop in quick from <f2b-pflog-slow>", False),

@@ -27,11 +27,15 @@ _WITH_PORTS = (6, 17, 132)
 
 
 class Dropped(NamedTuple):
-    """A packet that the firewall dropped: seconds since the epoch, direction, from IP on."""
+    """A packet that the firewall dropped: seconds since the epoch, direction, from IP on.
+
+    passed: whether it was not dropped, but logged all the same.
+    """
 
     time: float
     inbound: bool
     packet: bytes
+    passed: bool = False
 
 
 class Label(NamedTuple):
@@ -60,11 +64,11 @@ def target_of(packet: bytes) -> str:
     return f"{protocol}/{int.from_bytes(packet[at + 2 : at + 4], 'big')}"
 
 
-def pflog(packet: bytes, inbound: bool) -> bytes:
-    """Put FreeBSD 14's header before an IP packet: rule 0 blocked it on vtnet0."""
+def pflog(packet: bytes, inbound: bool, passed: bool = False) -> bytes:
+    """Put FreeBSD 14's header before an IP packet: rule 0 blocked or passed it on vtnet0."""
     family = 2 if packet[0] >> 4 == 4 else 28
     header = struct.pack(
-        ">BBBB16s16sII", 69, family, 1, 0, b"vtnet0", b"", 0, 0xFFFFFFFF
+        ">BBBB16s16sII", 69, family, not passed, 0, b"vtnet0", b"", 0, 0xFFFFFFFF
     ) + struct.pack("<IiIi", 0xFFFFFFFF, 100000, 0, 0)
     return header + struct.pack(">BxxxI4x", 1 if inbound else 2, 0) + packet
 
@@ -78,8 +82,10 @@ def write(stem: Path, dropped: Iterable[Dropped], labels: Mapping[str, Label]) -
     targets: dict[str, set[tuple[bytes, str]]] = defaultdict(set)
     packets: dict[str, int] = defaultdict(int)
     records = sorted(dropped)
-    for _, _, packet in records:
+    for _, _, packet, passed in records:
         source = source_of(packet)
+        if passed:
+            continue
         packets[source] += 1
         target = target_of(packet)
         targets[source].add((destination_of(packet), target))
@@ -89,9 +95,9 @@ def write(stem: Path, dropped: Iterable[Dropped], labels: Mapping[str, Label]) -
     for form, snaplen in (("live", 65535), ("pflogd", SNAPLEN)):
         with stem.with_name(f"{stem.name}.{form}.pcap").open("wb") as file:
             file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, 117))
-            for time, inbound, packet in records:
+            for time, inbound, packet, passed in records:
                 whole, micros = divmod(round(time * 1_000_000), 1_000_000)
-                frame = pflog(packet, inbound)
+                frame = pflog(packet, inbound, passed)
                 cut = frame[:snaplen]
                 file.write(struct.pack("<IIII", whole, micros, len(cut), len(frame)) + cut)
     told: dict[str, dict[str, Union[str, int]]] = {

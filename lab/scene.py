@@ -90,6 +90,10 @@ class Source:
         """Send a packet as it is."""
         self._dropped.append(Dropped(self.clock, True, packet))
 
+    def asked(self, packet: bytes) -> None:
+        """Let a host ask this source, in a packet that the firewall passes and logs."""
+        self._dropped.append(Dropped(self.clock, False, packet, passed=True))
+
     def own_port(self) -> int:
         """Return a port that this source's system picks for a connection."""
         return self.random.choice(self.system.ports)

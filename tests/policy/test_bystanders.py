@@ -22,9 +22,10 @@ import pytest
 pytest.importorskip("fail2ban")
 
 from fail2ban_pflog.pflog.savefile import FILE_HEADER_SIZE
-from lab import evaluate, synthetic
+from lab import asked, evaluate, labels, synthetic
 from lab.evaders import WITHIN
 from lab.evaluate import FORMS, JAILS, MODES, Source
+from lab.scene import Scene
 from tests.support import peers
 from tests.support import server as f2b
 from tests.support.packets import SYN, tcp
@@ -114,6 +115,27 @@ def test_scanners_are_banned_and_nobody_else(
     tell(evaluate.table(sources, JAILS))
     shown = [source for source in sources if not is_not_found(source, form)]
     assert list(evaluate.wrong(shown, JAILS, mode)) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", MODES)
+def test_hosts_that_were_asked(tmp_path: Path, mode: str, form: str) -> None:
+    """No host that this host asked is banned where pf logs that; without it most are.
+
+    An attacker that was asked is banned for what it sends besides.
+    """
+    stories = (*asked.STORIES, asked.scan_by_an_asked_host)
+    synthetic.make(tmp_path / "with", 1, stories)
+    sources = evaluate.judge(tmp_path / "with", form, JAILS, {"mode": mode})
+    assert [source for source in sources if source.honest and source.banned] == []
+    assert [source.banned for source in sources if not source.honest] == [set(JAILS)]
+    silent = Scene(1)
+    for story in stories:
+        story(silent)
+    dropped = [each for each in silent.dropped if not each.passed]
+    labels.write(tmp_path / "without", dropped, silent.labels)
+    banned = evaluate.judge(tmp_path / "without", form, JAILS, {"mode": mode})
+    assert sum("pflog" in source.banned for source in banned) > len(banned) / 2
 
 
 def is_not_found(source: Source, form: str) -> bool:

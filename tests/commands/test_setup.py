@@ -101,6 +101,14 @@ class Host:
             with (self.share.config / name).open("a") as file:
                 file.write("# a new version\n")
 
+    def moved(self) -> Share:
+        """The package in another virtual environment."""
+        there = self.share.config.parent / "bin"
+        there.mkdir()
+        for program in self.share.programs:
+            shutil.copy(program, there)
+        return self.share._replace(programs=sorted(there.iterdir()))
+
 
 @pytest.fixture
 def host(
@@ -309,13 +317,9 @@ def test_symbolic_links_of_the_administrator(host: Host) -> None:
 def test_package_that_moved(host: Host) -> None:
     """A virtual environment that was made anew elsewhere: links follow."""
     host.run()
-    moved = host.root / "opt/bin"
-    moved.mkdir(parents=True)
-    for program in host.share.programs:
-        shutil.copy(program, moved)
-    host.share = host.share._replace(programs=sorted(moved.iterdir()))
+    host.share = moved = host.moved()
     assert len(host.said(host.run(), "link ")) == 2
-    assert os.readlink(host.root / "usr/local/bin/fail2ban-pflog") == str(moved / "fail2ban-pflog")
+    assert os.readlink(host.root / "usr/local/bin/fail2ban-pflog") == str(moved.programs[0])
 
 
 # -- what is taken back --------------------------------------------------------------------
@@ -406,13 +410,16 @@ def test_each_step_is_safe(
     monkeypatch.setattr(command, "_refuse_if_used", lambda _: None)
     options = ["--remove"] if what == "remove" else ["--writer"]
     arguments = ["setup", *options, "--root", str(host.root), "--system", "freebsd"]
+    share, moved = host.share, host.moved()
     for number in range(1 if way == "killed" else 2, 200, 3):  # all would take a minute
+        host.share = share
         host.run("--remove")
         assert set(tree(host.root)) == set(host.before)
         if what != "setup":
             host.run("--writer")
         if what == "upgrade":
             host.upgrade()
+            host.share = moved
         pid = os.fork()
         if not pid:
             fail = full_disk if way == "full disk" else lambda: os._exit(9)
@@ -429,6 +436,9 @@ def test_each_step_is_safe(
             assert not {path} <= there or needed <= there, (number, path)
         temporary = [path for path in tree(host.root) if path.endswith("~")]
         assert len(temporary) <= (way == "killed")
+        if what == "upgrade" and number % 2:  # it is taken back as well as finished
+            host.run("--remove")
+            assert set(tree(host.root)) == set(host.before)
         host.run(*options)
         assert not [path for path in tree(host.root) if path.endswith("~")]
         assert host.run(*options)[-1] == "nothing to do"

@@ -44,7 +44,11 @@ class Manifest(NamedTuple):
 
     def dump(self) -> bytes:
         """Return the text of its file."""
-        links = {path: marks[-1][3:] for path, marks in self.marks.items() if marks[-1][:1] == "-"}
+        links = {
+            path: marks[0].removeprefix("-> ")
+            for path, marks in self.marks.items()
+            if len(marks) == 1 and marks[0].startswith("-> ")
+        }
         found = {
             "files": {path: marks for path, marks in self.marks.items() if path not in links},
             "links": links,

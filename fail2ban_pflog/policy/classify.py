@@ -20,46 +20,8 @@ from __future__ import annotations
 
 from ..pflog.header import DIRECTIONS
 from ..pflog.packet import BROKEN, CHAINED, FIRST, ICMP, ICMP6, LATER, SCTP, TCP, UDP, Packet
-from .kinds import (
-    ACK_PROBE,
-    BROADCAST,
-    CALL_BACK,
-    ECHO_REQUEST,
-    FRAGMENT,
-    ICMP_OTHER,
-    ICMP_QUESTION,
-    IMPOSSIBLE_FLAGS,
-    LATE_ANSWER,
-    LATE_PACKET,
-    LATE_PLAIN,
-    LATE_SEGMENT,
-    NEAR_END,
-    NOBODY,
-    ODD_FLAGS,
-    OTHER,
-    OTHER_DIRECTION,
-    PASSED,
-    PEER,
-    PROTOCOL,
-    QUESTION,
-    RAW_OPENING,
-    RESET,
-    RPC_ANSWER,
-    SCTP_COOKIE,
-    SCTP_INIT,
-    SIP,
-    STRAY_UDP,
-    SYN,
-    SYN_ACK_PROBE,
-    TCP_BARE_OPENING,
-    TCP_OPENING,
-    TCP_SERVICE,
-    TINY_FRAGMENT,
-    TRACEROUTE,
-    UDP_SERVICE,
-    UNREADABLE,
-    Kind,
-)
+from . import kinds
+from .kinds import Kind
 from .ports import (
     DOMAIN,
     FIRST_RPC_CLIENT,
@@ -104,7 +66,7 @@ _OPENS = frozenset({0x02, 0xC2})
 
 _FIN, _SYN, _RST, _ACK = 0x01, 0x02, 0x04, 0x10
 _TCP_SIZE, _SCTP_SIZE, _FLAGS_AT = 20, 12, 13
-_SCTP_REASONS = {1: SCTP_INIT, 10: SCTP_COOKIE}
+_SCTP_REASONS = {1: kinds.SCTP_INIT, 10: kinds.SCTP_COOKIE}
 _ICMP_OF = frozenset({(ICMP, 4), (ICMP6, 6)})
 _ECHO, _ECHO_6 = 8, 128
 _QUESTIONS = frozenset({13, 15, 17})  # time stamp, information, mask
@@ -130,18 +92,18 @@ def classify(  # noqa: C901 - one pass: a call for each layer would cost a tenth
         head, source, destination, protocol, ttl, length, _, _, sport, dport, kind, header, traits,
     ) = packet  # fmt: skip
     if head.direction not in wanted:
-        return QUESTION if _is_question(packet) else OTHER_DIRECTION
+        return kinds.QUESTION if _is_question(packet) else kinds.OTHER_DIRECTION
     if not head.dropped:
-        return QUESTION if _is_question(packet) else PASSED
+        return kinds.QUESTION if _is_question(packet) else kinds.PASSED
     if traits & BROKEN:
-        return UNREADABLE
+        return kinds.UNREADABLE
     first = source[0]
     if head.version == 4:
         # Nobody can ban 0/8, loopback, multicast and reserved sources, nor the host itself.
         if first == 0 or first == 127 or first >= 224 or source == destination:
-            return NOBODY
+            return kinds.NOBODY
         if destination[0] >= 224 or (destination[3] == 255 and _is_broadcast(packet)):
-            return BROADCAST
+            return kinds.BROADCAST
     else:
         # Nor ::, ::1, embedded IPv4, link-local and multicast.
         if (
@@ -150,9 +112,9 @@ def classify(  # noqa: C901 - one pass: a call for each layer would cost a tenth
             or first == 0xFF
             or source == destination
         ):
-            return NOBODY
+            return kinds.NOBODY
         if destination[0] == 0xFF:
-            return BROADCAST
+            return kinds.BROADCAST
     if protocol == TCP:
         if kind < 0:
             return _cut_tcp(sport, dport, ttl, length, traits)
@@ -198,50 +160,50 @@ def at_any_ttl(packet: Packet) -> Kind:
             return _cut_tcp(packet.sport, dport, OWN_TTL, packet.length, packet.traits)
         return _syn(dport, OWN_TTL, packet.header)
     if protocol == SCTP:
-        return SCTP_INIT
-    return ECHO_REQUEST if protocol in (ICMP, ICMP6) else PROTOCOL
+        return kinds.SCTP_INIT
+    return kinds.ECHO_REQUEST if protocol in (ICMP, ICMP6) else kinds.PROTOCOL
 
 
 def _other(packet: Packet) -> Kind:
     """Judge what has no ports."""
     protocol, version, kind = packet.protocol, packet.head.version, packet.kind
     if packet.traits & LATER:
-        return FRAGMENT
+        return kinds.FRAGMENT
     if (protocol, version) in _ICMP_OF:
         if kind == (_ECHO if protocol == ICMP else _ECHO_6):
-            return TRACEROUTE if packet.ttl <= LOW_TTL else ECHO_REQUEST
-        return ICMP_QUESTION if protocol == ICMP and kind in _QUESTIONS else ICMP_OTHER
+            return kinds.TRACEROUTE if packet.ttl <= LOW_TTL else kinds.ECHO_REQUEST
+        return kinds.ICMP_QUESTION if protocol == ICMP and kind in _QUESTIONS else kinds.ICMP_OTHER
     if protocol in _SPOKEN or (packet.traits & CHAINED and not packet.start):
-        return OTHER
-    return TRACEROUTE if packet.ttl <= LOW_TTL else PROTOCOL
+        return kinds.OTHER
+    return kinds.TRACEROUTE if packet.ttl <= LOW_TTL else kinds.PROTOCOL
 
 
 def _tcp(sport: int, dport: int, ttl: int, length: int, kind: int, header: int) -> Kind:
     flags = kind & 0x3F  # without ECN's, which an honest SYN may carry
     if not flags & (_ACK | _RST):
-        return _syn(dport, ttl, header) if flags == _SYN else ODD_FLAGS
+        return _syn(dport, ttl, header) if flags == _SYN else kinds.ODD_FLAGS
     if flags & _SYN and flags & (_FIN | _RST):
-        return IMPOSSIBLE_FLAGS
+        return kinds.IMPOSSIBLE_FLAGS
     if flags & _RST:
-        return RESET
+        return kinds.RESET
     if flags & _SYN:
-        return SYN_ACK_PROBE if IS_TCP_SERVICE[dport] else LATE_PLAIN
+        return kinds.SYN_ACK_PROBE if IS_TCP_SERVICE[dport] else kinds.LATE_PLAIN
     # ACK, window, Maimon: no data and no options, which late packets mostly have.
     if header != _TCP_SIZE or length != _TCP_SIZE or IS_SERVED[dport]:
-        return LATE_PACKET
+        return kinds.LATE_PACKET
     if sport in RPC and FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
-        return LATE_PACKET
-    return ACK_PROBE if IS_TCP_SERVICE[dport] else LATE_PLAIN
+        return kinds.LATE_PACKET
+    return kinds.ACK_PROBE if IS_TCP_SERVICE[dport] else kinds.LATE_PLAIN
 
 
 def _syn(dport: int, ttl: int, header: int) -> Kind:
     if header < OWN_SYN:
         # FreeBSD's `traceroute -P tcp` counts ports up as that over UDP does.
         if ttl <= LOW_TTL and dport in TRACED:
-            return TRACEROUTE
+            return kinds.TRACEROUTE
     elif not IS_TCP_SERVICE[dport]:
-        return TRACEROUTE if ttl <= LOW_TTL else CALL_BACK
-    return SYN if ttl > LOW_TTL else NEAR_END
+        return kinds.TRACEROUTE if ttl <= LOW_TTL else kinds.CALL_BACK
+    return kinds.SYN if ttl > LOW_TTL else kinds.NEAR_END
 
 
 def _cut_tcp(sport: int, dport: int, ttl: int, length: int, traits: int) -> Kind:
@@ -251,50 +213,50 @@ def _cut_tcp(sport: int, dport: int, ttl: int, length: int, traits: int) -> Kind
     the packet is a tiny first fragment (`nmap -f`).
     """
     if dport < 0:
-        return FRAGMENT if traits & LATER else OTHER
+        return kinds.FRAGMENT if traits & LATER else kinds.OTHER
     if traits & FIRST:
         if length <= _FLAGS_AT:
-            return TINY_FRAGMENT
-        return TCP_SERVICE if IS_TCP_SERVICE[dport] else LATE_SEGMENT
+            return kinds.TINY_FRAGMENT
+        return kinds.TCP_SERVICE if IS_TCP_SERVICE[dport] else kinds.LATE_SEGMENT
     if IS_TCP_SERVICE[dport]:
         if ttl <= LOW_TTL:
-            return NEAR_END
+            return kinds.NEAR_END
         if length in OPENINGS:
-            return TCP_OPENING
+            return kinds.TCP_OPENING
         if sport in RPC and FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
-            return RPC_ANSWER
-        return LATE_PACKET if IS_SERVED[dport] else TCP_SERVICE
+            return kinds.RPC_ANSWER
+        return kinds.LATE_PACKET if IS_SERVED[dport] else kinds.TCP_SERVICE
     if ttl <= LOW_TTL:
-        return TRACEROUTE
+        return kinds.TRACEROUTE
     if length == RAW_SYN:
-        return RAW_OPENING if IS_TCP_SERVICE[sport] else TCP_BARE_OPENING
-    return CALL_BACK if length in OPENINGS else LATE_SEGMENT
+        return kinds.RAW_OPENING if IS_TCP_SERVICE[sport] else kinds.TCP_BARE_OPENING
+    return kinds.CALL_BACK if length in OPENINGS else kinds.LATE_SEGMENT
 
 
 def _udp(sport: int, dport: int, ttl: int, traits: int) -> Kind:
     if dport < 0:
-        return FRAGMENT if traits & LATER else OTHER
+        return kinds.FRAGMENT if traits & LATER else kinds.OTHER
     if sport == dport:
         # Time servers, relays, NetBIOS, IKE, tunnels; but svmap asks from 5060.
         if dport == SIP_PORT:
-            return SIP
-        return UDP_SERVICE if dport == DOMAIN else PEER
+            return kinds.SIP
+        return kinds.UDP_SERVICE if dport == DOMAIN else kinds.PEER
     if IS_UDP_SERVICE[dport]:
         if sport in RPC and FIRST_RPC_CLIENT <= dport < FIRST_UNRESERVED:
-            return RPC_ANSWER
-        return UDP_SERVICE if ttl > LOW_TTL else NEAR_END
+            return kinds.RPC_ANSWER
+        return kinds.UDP_SERVICE if ttl > LOW_TTL else kinds.NEAR_END
     if ttl <= LOW_TTL or dport in TRACED:
-        return TRACEROUTE
-    return LATE_ANSWER if IS_UDP_SERVICE[sport] else STRAY_UDP
+        return kinds.TRACEROUTE
+    return kinds.LATE_ANSWER if IS_UDP_SERVICE[sport] else kinds.STRAY_UDP
 
 
 def _sctp(packet: Packet, frame: bytes) -> Kind:
     """Judge by the first chunk."""
     at = packet.start + _SCTP_SIZE
     if packet.traits & LATER or packet.dport < 0:
-        return FRAGMENT if packet.traits & LATER else OTHER
+        return kinds.FRAGMENT if packet.traits & LATER else kinds.OTHER
     if packet.dport in TRACED and packet.ttl <= LOW_TTL:
-        return TRACEROUTE
+        return kinds.TRACEROUTE
     if at < packet.end:
-        return _SCTP_REASONS.get(frame[at], OTHER)
-    return TCP_SERVICE if IS_TCP_SERVICE[packet.dport] else LATE_SEGMENT
+        return _SCTP_REASONS.get(frame[at], kinds.OTHER)
+    return kinds.TCP_SERVICE if IS_TCP_SERVICE[packet.dport] else kinds.LATE_SEGMENT

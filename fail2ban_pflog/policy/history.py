@@ -30,34 +30,9 @@ from collections.abc import Container
 from typing import Optional
 
 from ..pflog.packet import TCP, Packet
+from . import kinds
 from .classify import LOW_TTL, at_any_ttl
-from .kinds import (
-    ACK_PROBE,
-    CALL_BACK,
-    CHANCE,
-    CLIENT,
-    EXCESS,
-    FIRST_EPHEMERAL,
-    LATE_ANSWER,
-    LATE_PACKET,
-    LATE_PLAIN,
-    LATE_SEGMENT,
-    MOST_HOSTS,
-    NEAR_END,
-    OPENS_ALL,
-    PEER,
-    RAW_OPENING,
-    STRAY_UDP,
-    SWEEP,
-    SWEPT_HOSTS,
-    SYN,
-    TCP_BARE_OPENING,
-    TCP_SERVICE,
-    TRACEROUTE,
-    WALK,
-    Kind,
-    Rank,
-)
+from .kinds import Kind, Rank
 from .lru import TwoQueueLRU
 from .ports import FIRST_UNRESERVED, FTP_DATA, weight
 
@@ -113,16 +88,18 @@ forgotten."""
 MAX_NETWORKS = 64
 """Networks of which a source's targets are counted."""
 
-_MAYBE_LATE = frozenset({ACK_PROBE, TCP_SERVICE, LATE_PACKET, LATE_SEGMENT, LATE_PLAIN})
+_MAYBE_LATE = frozenset(
+    {kinds.ACK_PROBE, kinds.TCP_SERVICE, kinds.LATE_PACKET, kinds.LATE_SEGMENT, kinds.LATE_PLAIN}
+)
 """Kinds of TCP segments with ACK, or of which that is not known."""
 
-_FOUND = frozenset({WALK, SWEEP, OPENS_ALL, EXCESS})
+_FOUND = frozenset({kinds.WALK, kinds.SWEEP, kinds.OPENS_ALL, kinds.EXCESS})
 """Kinds that are found here, and hold for all that goes to that port."""
 
-_CERTAIN = frozenset({OPENS_ALL, EXCESS})
+_CERTAIN = frozenset({kinds.OPENS_ALL, kinds.EXCESS})
 """Of those, the ones that are never chance."""
 
-_ANSWERS = frozenset({LATE_ANSWER, STRAY_UDP, CALL_BACK})
+_ANSWERS = frozenset({kinds.LATE_ANSWER, kinds.STRAY_UDP, kinds.CALL_BACK})
 
 _SYN_ACK = 0x12
 
@@ -217,7 +194,7 @@ class _Spread:
 
     def stray(self, dport: int) -> None:
         self.strays += 1
-        if 0 <= dport < FIRST_EPHEMERAL:
+        if 0 <= dport < kinds.FIRST_EPHEMERAL:
             self.low += 1
             self.blocks |= 1 << (dport >> 10)
 
@@ -326,7 +303,7 @@ class _Source:
         if self.trace and not self.trace.is_proven:
             count += len(self.trace.targets)
         # Where TCP's flags are unknown it may be a late segment.
-        most = MOST_CALLS if packet.sport == FTP_DATA else MOST_HOSTS
+        most = MOST_CALLS if packet.sport == FTP_DATA else kinds.MOST_HOSTS
         return count > most and (packet.protocol != TCP or packet.kind >= 0)
 
     @property
@@ -361,11 +338,11 @@ class History:
             packet: the packet.
             kind: what ``classify`` returned for it.
         """
-        near = kind is NEAR_END or kind is TRACEROUTE
+        near = kind is kinds.NEAR_END or kind is kinds.TRACEROUTE
         plain = at_any_ttl(packet) if near else kind
-        if plain is TRACEROUTE:
+        if plain is kinds.TRACEROUTE:
             return plain
-        known = self._known(time, source, near or plain.stray or plain is TCP_SERVICE)
+        known = self._known(time, source, near or plain.stray or plain is kinds.TCP_SERVICE)
         if known is None:
             return kind
         found = self._found(known, packet, plain)
@@ -375,9 +352,9 @@ class History:
             known.trace.note(packet)
             excused = max(known.targets.values(), default=0)
             if found.rank >= Rank.ANY or known.trace.is_traceroute(excused):
-                found = TRACEROUTE
+                found = kinds.TRACEROUTE
             elif found is plain:
-                found = NEAR_END if kind is NEAR_END else plain
+                found = kinds.NEAR_END if kind is kinds.NEAR_END else plain
         self._resize(known)
         return found
 
@@ -417,23 +394,23 @@ class History:
             spread.weight += weight(packet.protocol, packet.dport)
             if kind.opens:
                 known.opened += 1
-                known.reserved += kind is SYN and packet.dport < FIRST_UNRESERVED
+                known.reserved += kind is kinds.SYN and packet.dport < FIRST_UNRESERVED
             known.remember(port, packet.destination, kind)
         if kind in _MAYBE_LATE:
             known.note_data(packet)
-        if kind is SYN or found.rank >= Rank.ANY or found in _CERTAIN:
+        if kind is kinds.SYN or found.rank >= Rank.ANY or found in _CERTAIN:
             return found
-        if known.data and kind in _MAYBE_LATE and spread.aimed <= MOST_HOSTS:
-            return CLIENT
-        if kind is TCP_BARE_OPENING and known.lengths:
-            return RAW_OPENING
+        if known.data and kind in _MAYBE_LATE and spread.aimed <= kinds.MOST_HOSTS:
+            return kinds.CLIENT
+        if kind is kinds.TCP_BARE_OPENING and known.lengths:
+            return kinds.RAW_OPENING
         if spread.scattered:
-            return kind if kind.stray else CHANCE
+            return kind if kind.stray else kinds.CHANCE
         return found
 
 
 def _is_low(port: int) -> bool:
-    return port & 0xFFFF < FIRST_EPHEMERAL
+    return port & 0xFFFF < kinds.FIRST_EPHEMERAL
 
 
 def _port_of(packet: Packet) -> int:
@@ -444,20 +421,20 @@ def _stray(known: _Source, port: int, packet: Packet, kind: Kind) -> Kind:
     """Return a better kind for a stray, if there is one, and remember it."""
     host = packet.destination
     first, before = known.ports.get(port, (host, None))
-    if before in _FOUND and before is not SWEEP:
+    if before in _FOUND and before is not kinds.SWEEP:
         return before
     spread = known.spread(packet.protocol)
     if before is None:
         spread.stray(packet.dport)
-        known.equal += kind is PEER
+        known.equal += kind is kinds.PEER
     # Another segment may have come there before a SYN.
-    is_new = before is None or (kind.opens and not before.opens and before is not SWEEP)
+    is_new = before is None or (kind.opens and not before.opens and before is not kinds.SWEEP)
     hosts = 0 if is_new or not (kind.sweeps or kind.limited) else known.add_host(port, host)
     found = _better(known, spread, port, packet, kind, is_new, hosts)
-    if before is SWEEP and found is kind:
-        found = SWEEP
-    elif before is not SWEEP and found is not kind and found is not OPENS_ALL:
-        known.swept += found is SWEEP
+    if before is kinds.SWEEP and found is kind:
+        found = kinds.SWEEP
+    elif before is not kinds.SWEEP and found is not kind and found is not kinds.OPENS_ALL:
+        known.swept += found is kinds.SWEEP
         spread.strays -= 1
         spread.aimed += 1
         spread.weight += weight(packet.protocol, packet.dport)
@@ -478,22 +455,22 @@ def _better(
     # The ports of a flood may count up, and so do those of its victim's SYN-ACKs.
     walks = 0 if packet.kind >= 0 and packet.kind & _SYN_ACK == _SYN_ACK else kind.walks
     if is_new and packet.dport < walks and _stands_beside(known.ports, port):
-        return WALK
+        return kinds.WALK
     if kind.opens and known.opens_all:
-        return OPENS_ALL
+        return kinds.OPENS_ALL
     if hosts and kind.sweeps:
-        if kind.sweeps == SWEPT_HOSTS and spread.strays + known.swept <= MOST_SWEPT:
-            return SWEEP
+        if kind.sweeps == kinds.SWEPT_HOSTS and spread.strays + known.swept <= MOST_SWEPT:
+            return kinds.SWEEP
         most = kind.sweeps
-        if most == SWEPT_HOSTS and spread.strays > MOST_BESIDE * hosts:
-            most = MOST_HOSTS
+        if most == kinds.SWEPT_HOSTS and spread.strays > MOST_BESIDE * hosts:
+            most = kinds.MOST_HOSTS
         if hosts > most:
-            return EXCESS
-    if kind is PEER:
-        return EXCESS if known.equal > MOST_EQUAL else kind
+            return kinds.EXCESS
+    if kind is kinds.PEER:
+        return kinds.EXCESS if known.equal > MOST_EQUAL else kind
     if kind.limited and (is_new or hosts) and known.exceeds(packet):
-        return EXCESS
-    return EXCESS if is_new and kind in _ANSWERS and spread.aims_low and not cut else kind
+        return kinds.EXCESS
+    return kinds.EXCESS if is_new and kind in _ANSWERS and spread.aims_low and not cut else kind
 
 
 def _network(host: bytes) -> bytes:

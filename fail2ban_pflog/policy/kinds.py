@@ -6,6 +6,7 @@ Each kind stands here once; the table in docs/jails.md is made from them (a test
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 __all__ = [
@@ -43,6 +44,7 @@ class Count(IntEnum):
     """Another port or protocol: it may be late, and late packets go to few ports of many hosts."""
 
 
+@dataclass(eq=False, repr=False)
 class Kind:
     """What a packet is, and whether it counts.
 
@@ -59,33 +61,20 @@ class Kind:
         limited: whether an honest host has ``MOST_HOSTS`` such targets in one network at most.
     """
 
-    __slots__ = (
-        "asks", "count", "limited", "name", "opens", "rank", "stray", "sweeps", "walks", "words",
-    )  # fmt: skip
+    name: str
+    rank: Rank
+    words: str
+    count: Count = Count.TARGET
+    asks: Rank = Rank.NEVER
+    walks: int = 0
+    sweeps: int = 0
+    opens: bool = False
+    limited: bool = False
+    stray: bool = field(init=False)
 
-    def __init__(
-        self,
-        name: str,
-        rank: Rank,
-        words: str,
-        count: Count = Count.TARGET,
-        asks: Rank = Rank.NEVER,
-        walks: int = 0,
-        sweeps: int = 0,
-        opens: bool = False,
-        limited: bool = False,
-    ) -> None:
-        self.name = name
-        self.rank = rank
-        self.words = words
-        self.count = count
-        self.asks = asks
-        self.stray = asks < rank
-        self.walks = walks
-        self.sweeps = sweeps
-        self.opens = opens
-        self.limited = limited
-        KINDS[name] = self
+    def __post_init__(self) -> None:
+        self.stray = self.asks < self.rank
+        KINDS[self.name] = self
 
     def __repr__(self) -> str:
         return self.name
@@ -126,60 +115,43 @@ SCTP_INIT = Kind("SCTP_INIT", NORMAL, "SCTP INIT: opens an association")
 UDP_SERVICE = Kind("UDP_SERVICE", NORMAL, "UDP to a reserved port or a known service", asks=NORMAL)
 SIP = Kind("SIP", NORMAL, "UDP from port 5060 to 5060: asks for a telephone")
 TCP_OPENING = Kind(
-    "TCP_OPENING",
-    NORMAL,
+    "TCP_OPENING", NORMAL,
     "TCP with flags unknown and a SYN's length, to a reserved port or a known service",
-    asks=NORMAL,
-    opens=True,
-)
+    asks=NORMAL, opens=True,
+)  # fmt: skip
 TCP_BARE_OPENING = Kind(
-    "TCP_BARE_OPENING",
-    NORMAL,
+    "TCP_BARE_OPENING", NORMAL,
     "TCP with flags unknown and a plain SYN's length, from no service, and nothing else came",
     asks=NORMAL,
-)
+)  # fmt: skip
 TCP_SERVICE = Kind(
-    "TCP_SERVICE",
-    NORMAL,
-    "TCP with flags unknown, to a reserved port or a known service",
-    Count.PORT,
-    asks=NORMAL,
-)
+    "TCP_SERVICE", NORMAL, "TCP with flags unknown, to a reserved port or a known service",
+    Count.PORT, asks=NORMAL,
+)  # fmt: skip
 NEAR_END = Kind(
-    "NEAR_END",
-    NORMAL,
-    "TCP SYN or UDP to a service, with few hops to go but no traceroute",
+    "NEAR_END", NORMAL, "TCP SYN or UDP to a service, with few hops to go but no traceroute",
     asks=NORMAL,
-)
+)  # fmt: skip
 WALK = Kind("WALK", NORMAL, "to a port beside two others that the source tried", Count.PORT)
 SWEEP = Kind("SWEEP", NORMAL, "to a port that the source tried on another host, too")
 OPENS_ALL = Kind(
     "OPENS_ALL", NORMAL, "opens a connection to no known service, and others to services"
 )
-EXCESS = Kind(
-    "EXCESS",
-    NORMAL,
-    "what honest hosts send to few targets, and its source to many",
-)
+EXCESS = Kind("EXCESS", NORMAL, "what honest hosts send to few targets, and its source to many")
 TINY_FRAGMENT = Kind(
     "TINY_FRAGMENT", NORMAL, "a TCP fragment too short for the flags, which no system sends"
 )
 
 # -- aggressive: what a late packet may look like, and what asks for hosts
 ACK_PROBE = Kind(
-    "ACK_PROBE",
-    AGGRESSIVE,
+    "ACK_PROBE", AGGRESSIVE,
     "TCP ACK or FIN-ACK without data and options, to a reserved port or a known service",
-    Count.PORT,
-    asks=AGGRESSIVE,
-)
+    Count.PORT, asks=AGGRESSIVE,
+)  # fmt: skip
 SYN_ACK_PROBE = Kind(
-    "SYN_ACK_PROBE",
-    AGGRESSIVE,
-    "TCP SYN-ACK to a reserved port or a known service",
-    Count.PORT,
-    asks=AGGRESSIVE,
-)
+    "SYN_ACK_PROBE", AGGRESSIVE, "TCP SYN-ACK to a reserved port or a known service",
+    Count.PORT, asks=AGGRESSIVE,
+)  # fmt: skip
 IMPOSSIBLE_FLAGS = Kind("IMPOSSIBLE_FLAGS", AGGRESSIVE, "TCP flags that never go together")
 SCTP_COOKIE = Kind("SCTP_COOKIE", AGGRESSIVE, "SCTP COOKIE ECHO")
 ECHO_REQUEST = Kind("ECHO_REQUEST", AGGRESSIVE, "echo request")
@@ -189,68 +161,41 @@ PROTOCOL = Kind("PROTOCOL", AGGRESSIVE, "an IP protocol that nobody speaks")
 # -- any: what honest hosts send, or may have sent
 LATE_PACKET = Kind("LATE_PACKET", ANY, "a late packet of a TCP connection", asks=AGGRESSIVE)
 LATE_PLAIN = Kind(
-    "LATE_PLAIN",
-    ANY,
+    "LATE_PLAIN", ANY,
     "a TCP SYN-ACK, or ACK without data and options, to a port of this host's own",
-    asks=AGGRESSIVE,
-    walks=FIRST_EPHEMERAL,
-)
+    asks=AGGRESSIVE, walks=FIRST_EPHEMERAL,
+)  # fmt: skip
 RESET = Kind("RESET", ANY, "TCP RST: a late packet or backscatter")
 LATE_ANSWER = Kind(
-    "LATE_ANSWER",
-    ANY,
-    "UDP from a service to a port of this host's own: an answer",
-    asks=NORMAL,
-    walks=FIRST_EPHEMERAL,
-    sweeps=ANSWERED_HOSTS,
-)
+    "LATE_ANSWER", ANY, "UDP from a service to a port of this host's own: an answer",
+    asks=NORMAL, walks=FIRST_EPHEMERAL, sweeps=ANSWERED_HOSTS,
+)  # fmt: skip
 STRAY_UDP = Kind(
-    "STRAY_UDP",
-    ANY,
+    "STRAY_UDP", ANY,
     "UDP from a port of its own to one of this host's own: media, peers, an answer",
-    asks=NORMAL,
-    walks=FIRST_EPHEMERAL,
-    sweeps=SWEPT_HOSTS,
-)
+    asks=NORMAL, walks=FIRST_EPHEMERAL, sweeps=SWEPT_HOSTS,
+)  # fmt: skip
 LATE_SEGMENT = Kind(
-    "LATE_SEGMENT",
-    ANY,
-    "TCP with flags unknown, to a port of this host's own",
-    asks=NORMAL,
-    walks=FIRST_EPHEMERAL,
-)
+    "LATE_SEGMENT", ANY, "TCP with flags unknown, to a port of this host's own",
+    asks=NORMAL, walks=FIRST_EPHEMERAL,
+)  # fmt: skip
 RAW_OPENING = Kind(
-    "RAW_OPENING",
-    ANY,
-    "TCP with flags unknown and a plain SYN's length, to no known service",
-    asks=NORMAL,
-    walks=ALL,
-    sweeps=SWEPT_HOSTS,
-    opens=True,
-)
+    "RAW_OPENING", ANY, "TCP with flags unknown and a plain SYN's length, to no known service",
+    asks=NORMAL, walks=ALL, sweeps=SWEPT_HOSTS, opens=True,
+)  # fmt: skip
 CLIENT = Kind("CLIENT", ANY, "may be a late packet, and its source sends data as well")
 CHANCE = Kind(
     "CHANCE", ANY, "to a known port, but the source's packets go to ports all over the range"
 )
 CALL_BACK = Kind(
-    "CALL_BACK",
-    ANY,
-    "an ordinary system's TCP SYN to no known service: active FTP, calls back",
-    asks=NORMAL,
-    walks=FIRST_EPHEMERAL,
-    sweeps=SWEPT_HOSTS,
-    opens=True,
-    limited=True,
-)
+    "CALL_BACK", ANY, "an ordinary system's TCP SYN to no known service: active FTP, calls back",
+    asks=NORMAL, walks=FIRST_EPHEMERAL, sweeps=SWEPT_HOSTS, opens=True, limited=True,
+)  # fmt: skip
 TRACEROUTE = Kind("TRACEROUTE", ANY, "traceroute, mtr, tracepath", asks=NORMAL)
 PEER = Kind(
-    "PEER",
-    ANY,
-    "UDP between equal ports: time servers, tunnels, routers",
-    asks=NORMAL,
-    walks=FIRST_EPHEMERAL,
-    sweeps=MOST_HOSTS,
-)
+    "PEER", ANY, "UDP between equal ports: time servers, tunnels, routers",
+    asks=NORMAL, walks=FIRST_EPHEMERAL, sweeps=MOST_HOSTS,
+)  # fmt: skip
 RPC_ANSWER = Kind(
     "RPC_ANSWER", ANY, "an answer of NFS or the port mapper", asks=NORMAL, limited=True
 )

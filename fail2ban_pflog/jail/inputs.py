@@ -18,7 +18,7 @@ from ..pflog.savefile import Record
 from ..pipeline import Group, Pipeline
 from ..policy.kernel_filters import KERNEL_FILTERS
 from ..policy.kinds import MODES, Rank
-from ..sources import Tell, bpf
+from ..sources import Report, bpf
 from ..sources.overlap import Overlap
 from ..sources.rotation import is_rotated
 from ..sources.shared import Chunk, Listener, wait
@@ -113,7 +113,7 @@ class Inputs:
     """
 
     def __init__(
-        self, report: Tell, options: Options, positions: Positions, now: Callable[[], float]
+        self, report: Report, options: Options, positions: Positions, now: Callable[[], float]
     ) -> None:
         self._report = report
         self._options = options
@@ -238,7 +238,7 @@ class Inputs:
             self._report,
             expression=options.bpf,
             kernel_filters=KERNEL_FILTERS[options.mode] if inbound else (),
-            curiosity=MODES[options.mode] if inbound else len(Rank),
+            breadth=MODES[options.mode] if inbound else len(Rank),
             buffer_size=options.buffer,
         )
 

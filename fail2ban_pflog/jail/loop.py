@@ -20,7 +20,7 @@ from fail2ban.server.mytime import MyTime
 from ..options import short
 from ..pipeline import Line, Pipeline
 from ..policy.dedup import LATEST_FLUSH
-from ..sources.shared import bell
+from ..sources.shared import notify
 from .inputs import Batch, Inputs
 from .selfcheck import SelfCheck
 
@@ -64,7 +64,7 @@ class Loop:
         self._introduction = ""
         self.unexpected = ""
         self._wake = threading.Event()
-        bell(self._wake)
+        notify(self._wake)
 
     # -- for the server's thread ---------------------------------------------------------
 

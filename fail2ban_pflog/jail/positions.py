@@ -15,7 +15,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from ..sources import NOTICE, Tell
+from ..sources import NOTICE, Report
 from ..sources.follow import Follower, Place
 from ..sources.overlap import Overlap, Time
 from ..sources.shared import Chunk
@@ -55,7 +55,7 @@ class Positions:
     """
 
     def __init__(
-        self, jail: Any, report: Tell, clock: Callable[[], float] = time.monotonic
+        self, jail: Any, report: Report, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._jail = jail
         self._report = report
@@ -124,7 +124,7 @@ class File(Follower):
         since: As of ``Follower``.
     """
 
-    def __init__(self, path: str, report: Tell, positions: Positions, since: float) -> None:
+    def __init__(self, path: str, report: Report, positions: Positions, since: float) -> None:
         self.name = path
         self._positions = positions
         self._saved: object = None

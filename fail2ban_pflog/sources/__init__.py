@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where records come from.
+"""Reading: files and interfaces to records; it may import pflog, and nothing of fail2ban.
 
     reader   one open savefile, plain or compressed, read from an offset
-    rotated  the savefile's rotated companions, oldest first
+    rotation the savefile's rotated companions, oldest first
     follow   a savefile that grows, shrinks and is rotated
     live     the interface pflog0, through pcapy-ng
     shared   what several jails read in common, read once
@@ -12,17 +12,19 @@
 
 A source never raises for what happens outside of it: ``read()`` gives records or
 nothing, ``state`` says in words what it is doing, and what an administrator should
-know goes once to ``tell(level, message)``.
+know goes once to ``report(level, message)``.
 """
 
 from __future__ import annotations
 
 from typing import Callable
 
-__all__ = ["AHEAD", "NOTICE", "Tell"]
+__all__ = ["AHEAD", "NOTICE", "Report", "Tell"]
 
-Tell = Callable[[int, str], None]
-"""tell(level, message): a level of the logging module, a message for administrators."""
+Report = Callable[[int, str], None]
+"""report(level, message): a level of the logging module, a message for administrators."""
+
+Tell = Report
 
 AHEAD = 60
 """Seconds by which a packet's time may be ahead of the clock and still be believed."""

@@ -167,7 +167,7 @@ def _version() -> str:
 
 
 def _libpcap(module: Any) -> str:
-    """Ask the libpcap that pcapy is linked with; pcapy itself does not tell."""
+    """Ask the libpcap that pcapy is linked with; pcapy itself does not say."""
     try:
         import ctypes  # not every Python of a system has it
 

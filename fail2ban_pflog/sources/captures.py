@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Captures of all kinds as one stream, in the order of their packets' times.
 
-What a file is, and how it is compressed, its first bytes tell, not its name.  Each file
+Its first bytes say what a file is, and how it is compressed, not its name.  Each file
 is looked at once for its first packet's time; then the files are opened when their time
 comes, read in pieces and closed at their end.  So memory holds a piece of each of those
 files that overlap, which for rotated files is one, however long they are.
 
-A file that cannot be read is told and skipped; of a damaged one everything that stands
+A file that cannot be read is reported and skipped; of a damaged one everything that stands
 before the damage is read.
 """
 
@@ -42,7 +42,7 @@ CHUNK = 1 << 18
 
 
 def is_stream(name: str) -> bool:
-    """Whether a capture can be read but once: standard input, a FIFO."""
+    """Return whether a capture can be read but once: standard input, a FIFO."""
     if name == STDIN:
         return True
     try:
@@ -53,7 +53,7 @@ def is_stream(name: str) -> bool:
 
 
 def is_capture(path: Path) -> bool:
-    """Whether a file begins as captures, also packed ones, do."""
+    """Return whether a file begins as captures, also packed ones, do."""
     try:
         with path.open("rb") as file:
             start = file.read(6)
@@ -63,7 +63,7 @@ def is_capture(path: Path) -> bool:
 
 
 def sizes(names: Iterable[str]) -> dict[str, int]:
-    """The sizes of files, in bytes, of those that have one."""
+    """Return the sizes of files, in bytes, of those that have one."""
     found = {}
     for name in names:
         if not is_stream(name):
@@ -75,7 +75,9 @@ def sizes(names: Iterable[str]) -> dict[str, int]:
 class Batch(NamedTuple):
     """Packets of one file, oldest first, none of them younger than another file's next.
 
-    byteorder: ``<`` or ``>``, of the fields of their pflog headers in host order.
+    Attributes:
+        byteorder: ``<`` or ``>``, of the fields of their pflog headers in host order.
+        records: The packets.
     """
 
     byteorder: str
@@ -85,8 +87,12 @@ class Batch(NamedTuple):
 class Contents(NamedTuple):
     """What was read of a capture so far.
 
-    packets: how many.  begin, end: times of the first and last of them in the file, seconds
-    since the epoch, 0.0 where there is none.  problem: why it was skipped, or the rest of it.
+    Attributes:
+        name: The file's.
+        packets: How many.
+        begin: Seconds since the epoch of the first in the file, 0.0 where there is none.
+        end: The same of the last.
+        problem: Why it was skipped, or the rest of it.
     """
 
     name: str
@@ -111,7 +117,7 @@ def allow_files(count: int) -> None:
 
 
 def _same_file(name: str, known: dict[tuple[int, int], str]) -> Optional[str]:
-    """Under which name a regular file was named before."""
+    """Return under which name a regular file was named before."""
     if is_stream(name):
         return None
     try:
@@ -127,21 +133,25 @@ def _same_file(name: str, known: dict[tuple[int, int], str]) -> Optional[str]:
 class Captures:
     """A number of captures.
 
-    names: paths; ``-`` is standard input.
-    tell: called with a sentence for each file that is skipped or damaged.
-    limits: up to where files that grow are read, from ``sizes``; by default, where they end now.
+    Args:
+        names: Paths; ``-`` is standard input.
+        report: Called with a sentence for each file that is skipped or damaged.
+        limits: Up to where files that grow are read, from ``sizes``; by default, where they
+            end now.
 
-    bad: how many files were skipped or damaged.
-    done, size: bytes read so far, and in all (as they are on the disk); for progress.
+    Attributes:
+        bad: How many files were skipped or damaged.
+        done: Bytes read so far, as they are on the disk; for progress.
+        size: Bytes in all.
     """
 
     def __init__(
-        self, names: Iterable[str], tell: Tell, limits: Optional[Mapping[str, int]] = None
+        self, names: Iterable[str], report: Tell, limits: Optional[Mapping[str, int]] = None
     ) -> None:
         self.bad = 0
         self.done = 0
         self.size = 0
-        self._tell = tell
+        self._report = report
         self._waiting: list[_Capture] = []
         self._all: list[_Capture] = []
         names = list(dict.fromkeys(names))
@@ -151,7 +161,7 @@ class Captures:
         known: dict[tuple[int, int], str] = {}
         for name in names:
             if other := _same_file(name, known):
-                tell(f"{name}: is the same file as {other}, and read once")
+                report(f"{name}: is the same file as {other}, and read once")
                 continue
             capture = _Capture(name, limits.get(name, 0))
             self._all.append(capture)
@@ -174,7 +184,7 @@ class Captures:
         return [(capture.first[0], capture.name) for capture in reversed(self._waiting)]
 
     def __iter__(self) -> Iterator[Batch]:
-        """All packets; can be asked for once."""
+        """Yield all packets, once."""
         active: list[tuple[tuple[int, int], int, _Capture]] = []
         order = 0
         while active or self._waiting:
@@ -209,7 +219,7 @@ class Captures:
             self.bad += 1
             capture.problem = reason
             what = "the rest of it is skipped" if capture.was_read else "skipped"
-            self._tell(f"{capture.name}: {reason}; {what}")
+            self._report(f"{capture.name}: {reason}; {what}")
             more = False
         if not more:
             capture.close()
@@ -219,11 +229,11 @@ class Captures:
 class _Capture:
     """One file.
 
-    first: when its first packet came, (seconds, microseconds).
-    records: what was decoded and not taken yet.
-    packets, begin, end, problem: see Contents.
-    position, size: bytes read, and in all, as they are on the disk; 0 of a stream.
-    size is also up to where a file that grows is read.
+    Attributes:
+        first: When its first packet came, (seconds, microseconds).
+        records: What was decoded and not taken yet.
+        position: Bytes read, as they are on the disk; 0 of a stream.
+        size: Bytes in all, and up to where a file that grows is read.
     """
 
     def __init__(self, name: str, size: int) -> None:

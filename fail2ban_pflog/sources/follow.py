@@ -14,7 +14,7 @@ are newer than the last one that was delivered.
 
 An error of the system changes nothing: what was read stays read, and the same step is
 tried again, with the files that are open, then with files opened anew.  The place is
-(identity, offset); whoever keeps it gives it back through ``recall``.
+(identity, offset); what keeps it gives it back through ``recall``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from typing import Callable, Optional
 
 from ..errors import PflogError
 from ..pflog.savefile import Record
-from . import AHEAD, NOTICE, Tell
+from . import AHEAD, NOTICE, Report
 from .reader import PERMANENT, SavefileReader, attempt
 from .rotation import rotated
 from .shared import Chunk
@@ -78,7 +78,7 @@ class Follower:
     def __init__(
         self,
         path: Path,
-        report: Tell,
+        report: Report,
         *,
         since: Optional[float] = None,
         recall: Callable[[str], Optional[int]] = lambda _identity: None,
@@ -404,7 +404,7 @@ class Follower:
                 if file.inode in known or self._identity(file) in identities:
                     if file.inode in known or file.is_compressed:
                         files.keep(files[:-1])
-                    break  # a plain copy follows: whoever writes may be in it
+                    break  # a plain copy follows: its writer may be in either
             else:  # its name is gone: the packets' own times show what came later
                 files.keep([each for each in files if each.path == self.path or self._later(each)])
         for file in reversed(files):

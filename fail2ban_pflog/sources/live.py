@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Read frames from pf's log interface through libpcap.
 
-The handle never blocks: its descriptor is waited for by whoever owns the loop, then
-``read`` takes what the kernel has.  While the interface is absent, and again when it
+The handle never blocks: the owner of the loop waits for its descriptor, then ``read``
+takes what the kernel has.  While the interface is absent, and again when it
 vanishes, opening it is tried anew with growing pauses.
 """
 
@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 from ..errors import PflogError
 from ..pflog.header import NATIVE
 from ..pflog.savefile import DLT_PFLOG, Record
-from . import NOTICE, Tell, bpf, nflog
+from . import NOTICE, Report, bpf, nflog
 
 __all__ = ["LINK_TYPE", "LiveSource"]
 
@@ -60,26 +60,29 @@ _META = struct.Struct("=IIII")  # seconds, microseconds, offset, captured length
 
 
 class LiveSource:
-    """Listen on ``interface``.
+    """Listen on one interface.
 
-    interface: its name, pflog0 as a rule.
-    tell: called once for each thing that an administrator should know.
-    expression: the administrator's filter; a wrong one is told and nothing is read.  Of an NFLOG
-        group it is applied to the frames here, for libpcap compiles none.
-    kernel_filters: what can be left in the kernel besides, the best first: libpcap takes the
-        first that it understands, and none where it does not know pf.
-    snaplen, buffer_size: bytes.
-    clock: seconds that only go forward.
+    Args:
+        interface: Its name, pflog0 as a rule.
+        report: Called once for each thing that an administrator should know.
+        expression: The administrator's filter; a wrong one is reported and nothing is read.  Of
+            an NFLOG group it is applied to the frames here, for libpcap compiles none.
+        kernel_filters: What can be left in the kernel besides, the best first: libpcap takes the
+            first that it understands, and none where it does not know pf.
+        snaplen: Bytes kept of a frame.
+        buffer_size: Bytes that the kernel keeps.
+        clock: Returns seconds that only go forward.
 
-    state: what it is doing, in words.
-    dropped: packets that the kernel had no room for, over all handles.
-    filter_expression: what the kernel selects by; "" where it hands over every packet.
+    Attributes:
+        state: What it is doing, in words.
+        dropped: Packets that the kernel had no room for, over all handles.
+        filter_expression: What the kernel selects by; "" where it hands over every packet.
     """
 
     def __init__(
         self,
         interface: str,
-        tell: Tell,
+        report: Report,
         *,
         expression: str = "",
         kernel_filters: Sequence[str] = (),
@@ -98,7 +101,7 @@ class LiveSource:
         if nflog.group(interface) is not None:
             self._nflog = nflog.Group(interface, self.byteorder)
             self._link_type, kernel_filters = nflog.DLT_NFLOG, ()
-        self._tell = tell
+        self._report = report
         self._expression = expression
         self._kernel_filters = kernel_filters
         self._snaplen = snaplen
@@ -144,7 +147,7 @@ class LiveSource:
             handle.close()
 
     def read(self) -> list[Record]:
-        """The packets that the kernel has now; [] where it has none."""
+        """Return the packets that the kernel has now; [] where it has none."""
         if self._handle is None and not self._open():
             return []
         handle = self._handle
@@ -189,7 +192,7 @@ class LiveSource:
         self._attempts = 0
         self.state = "listening"
         if self._problem:
-            self._tell(NOTICE, f"listening on {self.interface}")
+            self._report(NOTICE, f"listening on {self.interface}")
             self._problem = ""
         return True
 
@@ -240,7 +243,7 @@ class LiveSource:
             else:
                 break
         if refused and not kernel_filter:
-            self._tell(
+            self._report(
                 logging.WARNING,
                 f"every packet of {self.interface} is copied, also those that cannot count: "
                 + refused,
@@ -263,7 +266,7 @@ class LiveSource:
         self.state = problem
         if problem != self._problem:
             self._problem = problem
-            self._tell(logging.ERROR, problem)
+            self._report(logging.ERROR, problem)
 
     def _count_drops(self, handle: Any) -> None:
         """Ask the kernel; warn when drops start."""
@@ -280,7 +283,7 @@ class LiveSource:
         if total > self.dropped:
             if self._clock() >= self._calm_at:
                 lost = total - self.dropped
-                self._tell(
+                self._report(
                     logging.WARNING,
                     f"{self.interface}: the kernel dropped {lost} packets; a larger "
                     f"buffer= (now {self.buffer_size} bytes) or a narrower bpf= helps",
@@ -290,7 +293,7 @@ class LiveSource:
 
 
 def _take(handle: Any) -> list[Record]:
-    """At most BATCH packets that are there.
+    """Return at most BATCH packets that are there.
 
     Only pcapy-ng 2 has next_batch.  The pcapy of before, which systems have as packages
     (docs/install.md), gives one packet a call: more work for each, and all that it needs.

@@ -23,10 +23,11 @@ TAIL = 1 << 20
 class Look(NamedTuple):
     """What a savefile is.
 
-    problem: why it cannot be read as pflog; "" where it can.
-    snaplen: bytes kept of each frame; 0 of an empty file.
-    header_length: byte 0 of its newest frame; 0 where there is none.
-    newest: seconds since the epoch of its last packet, None where there is none.
+    Attributes:
+        problem: Why it cannot be read as pflog; "" where it can.
+        snaplen: Bytes kept of each frame; 0 of an empty file.
+        header_length: Byte 0 of its newest frame; 0 where there is none.
+        newest: Seconds since the epoch of its last packet, None where there is none.
     """
 
     problem: str
@@ -36,7 +37,7 @@ class Look(NamedTuple):
 
 
 def is_interface(name: str) -> bool:
-    """Whether this host has an interface of that name."""
+    """Return whether this host has an interface of that name."""
     if nflog.group(name) is not None:
         return True
     try:
@@ -47,7 +48,11 @@ def is_interface(name: str) -> bool:
 
 
 def look(path: Path) -> Look:
-    """Look at a file.  Raises OSError where it is not there or may not be read."""
+    """Look at a file.
+
+    Raises:
+        OSError: It is not there or may not be read.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)

@@ -42,12 +42,12 @@ def rotated(path: Path) -> list[Path]:
 
 
 def is_rotated(path: Path, of: Path) -> bool:
-    """Whether ``path`` is, by its name, a rotated file of another one."""
+    """Return whether ``path`` is, by its name, a rotated file of another one."""
     return path.parent == of.parent and _key(path.name, of.name) is not None
 
 
 def _key(name: str, base: str) -> Optional[_Key]:
-    """What rotated files are sorted by; None for the name of something else."""
+    """Return what rotated files are sorted by; None for the name of something else."""
     if not name.startswith(base):
         return None
     rest = name[len(base) :]

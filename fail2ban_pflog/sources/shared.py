@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the jails of one server read in common is read and decoded once.
+"""Read and decode once what the jails of one server read in common.
 
-Each jail follows its files by itself, with a place of its own, and whoever comes first to
-a place of a file reads on from there; what he read is kept for a while (``Common``), and
-the other jails, who are woken, find it at the same place.  So none waits for another: who
-blocks or stops reads later, by himself.  An interface is listened to once (``Listener``);
-what came waits for each jail up to a bound, and what was lost behind it is told.
+Each jail follows its files by itself, with a place of its own.  The first one that comes to
+a place of a file reads on from there; what it read is kept for a while (``Common``), and
+the other jails, which are woken, find it at the same place.  So none waits for another: one
+that blocks or stops reads later, by itself.  An interface is listened to once (``Listener``);
+what came waits for each jail up to a bound, and what was lost behind it is reported.
 
 The locks are held while bytes are read and decoded, some milliseconds, and never over what
 a jail makes of them.  Two are held at once in two places only: a file's and then that of the
-bells, and that of all interfaces and then an interface's; so no two threads wait for each other.
+events, and that of all interfaces and then an interface's; so no two threads wait for each other.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from typing import Any, Callable, Optional, Protocol, TypeVar
 
 from ..pflog.header import NATIVE
 from ..pflog.savefile import Record
-from . import Tell, bpf, nflog
+from . import Report, bpf, nflog
 from .live import LiveSource
 
-__all__ = ["Chunk", "Common", "Listener", "bell", "closed", "opened", "wait"]
+__all__ = ["Chunk", "Common", "Listener", "closed", "notify", "opened", "wait"]
 
 MAX_CHUNKS = 24
 """Chunks kept of a file, of some two thousand packets each: as far as one jail comes before all
@@ -42,9 +42,9 @@ MAX_BEHIND = 65_536
 FETCHES = 16
 """Reads before a kernel filter is changed: more than a buffer of the usual size holds."""
 
-BREATH, BREATHS = 0.005, 50
-"""Seconds for which a jail that is far ahead lets the others come, and how often.  Whoever does not
-come in that time is a straggler, and reads by himself until he has caught up."""
+PAUSE_AHEAD, PAUSES_AHEAD = 0.005, 50
+"""Seconds for which a jail that is far ahead waits for the others, and how often.  One that does
+not come in that time is a straggler, and reads by itself until it has caught up."""
 
 PAUSE = 0.05
 """Seconds to wait where the interface cannot be waited for."""
@@ -76,32 +76,39 @@ class Chunk(list[Record]):
 
 
 class Reader(Protocol):
-    """Who reads a file.  offset: where it reads on."""
+    """What reads a file.
+
+    Attributes:
+        offset: Where it reads on.
+    """
 
     offset: int
 
 
 class Common:
-    """What was last read of one file, for all who read it.
+    """Keeps what was last read of one file, for all that read it.
 
-    lock: to be held while looking for a chunk, or else reading it: so nobody reads what
-    another is reading.
+    Attributes:
+        lock: To be held while looking for a chunk, or else reading it: so none reads what
+            another is reading.
+        opened: How many have opened the file; guarded by the lock of all files.
+        readers: What reads it.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.opened = 0  # how many have opened the file; guarded by the lock of all files
+        self.opened = 0
         self.readers: list[Reader] = []
-        self._stragglers: list[Reader] = []  # nobody waits for them
+        self._stragglers: list[Reader] = []  # none waits for them
         self._chunks: OrderedDict[tuple[bytes, int], tuple[Chunk, int]] = OrderedDict()
 
     def wait_for_others(self, reader: Reader) -> None:
         """Let the others come where the next chunk would be one too many; but not for long."""
-        for _ in range(BREATHS):
+        for _ in range(PAUSES_AHEAD):
             with self.lock:
                 if not self._behind(reader):
                     return
-            time.sleep(BREATH)
+            time.sleep(PAUSE_AHEAD)
         with self.lock:
             self._stragglers += self._behind(reader)
 
@@ -121,7 +128,9 @@ class Common:
     def get(self, reader: Reader, prefix: bytes) -> Optional[tuple[Chunk, int]]:
         """Return what another found where the reader is, and where that ends.
 
-        prefix: the file's first bytes; after a truncation they are others.
+        Args:
+            reader: What reads.
+            prefix: The file's first bytes; after a truncation they are others.
         """
         kept = self._chunks.get((prefix, reader.offset))
         if kept is not None and reader in self._stragglers:
@@ -135,10 +144,10 @@ class Common:
         self._chunks[prefix, begin] = chunk, end
         if len(self._chunks) > MAX_CHUNKS:
             self._chunks.popitem(last=False)
-        _ring()
+        _notify_all()
 
     def leave(self, reader: Reader) -> None:
-        """Note that somebody reads the file no more."""
+        """Note that a reader reads the file no more."""
         self.readers.remove(reader)
         if reader in self._stragglers:
             self._stragglers.remove(reader)
@@ -148,12 +157,12 @@ class Common:
 
 _FILES: dict[tuple[int, int], Common] = {}
 _FILES_LOCK = threading.Lock()
-_BELLS: weakref.WeakSet[threading.Event] = weakref.WeakSet()
-_BELLS_LOCK = threading.Lock()
+_EVENTS: weakref.WeakSet[threading.Event] = weakref.WeakSet()
+_EVENTS_LOCK = threading.Lock()
 
 
 def opened(inode: tuple[int, int], reader: Reader) -> Common:
-    """Return what the readers of a file have in common.  inode: (device, inode)."""
+    """Return what the readers of a file, (device, inode), have in common."""
     with _FILES_LOCK:
         common = _FILES.setdefault(inode, Common())
         common.opened += 1
@@ -163,7 +172,7 @@ def opened(inode: tuple[int, int], reader: Reader) -> Common:
 
 
 def closed(inode: tuple[int, int], reader: Reader) -> None:
-    """Note that somebody reads a file no more."""
+    """Note that a reader reads a file no more."""
     common = _FILES[inode]
     with common.lock:
         common.leave(reader)
@@ -173,43 +182,43 @@ def closed(inode: tuple[int, int], reader: Reader) -> None:
             del _FILES[inode]
 
 
-def bell(event: threading.Event) -> None:
-    """Set an event whenever somebody read something, for as long as the event exists."""
-    with _BELLS_LOCK:
-        _BELLS.add(event)
+def notify(event: threading.Event) -> None:
+    """Set an event whenever a chunk of a file was read, for as long as the event exists."""
+    with _EVENTS_LOCK:
+        _EVENTS.add(event)
 
 
-def _ring() -> None:
-    with _BELLS_LOCK:
-        events = list(_BELLS)
+def _notify_all() -> None:
+    with _EVENTS_LOCK:
+        events = list(_EVENTS)
     for event in events:
         event.set()
 
 
 class _Interface:
-    """An interface with all who listen to it."""
+    """An interface with all that listen to it."""
 
     def __init__(self, name: str, expression: str) -> None:
         self.lock = threading.Lock()
         self.listeners: list[Listener] = []
-        self.source = LiveSource(name, self._tell, expression=expression)
-        self._chunks: deque[Chunk] = deque()  # those that somebody has not had yet
+        self.source = LiveSource(name, self._report, expression=expression)
+        self._chunks: deque[Chunk] = deque()  # those that some listener has not had yet
         self._end = 0  # how many chunks there were
         self._packets = 0  # in the chunks that are kept
 
-    def _tell(self, level: int, message: str) -> None:
+    def _report(self, level: int, message: str) -> None:
         for listener in self.listeners:
-            listener.tell(level, message)
+            listener.report(level, message)
 
     def add(self, listener: Listener) -> None:
-        """Let somebody listen."""
+        """Let a listener listen."""
         self._fetch_all()
         self.listeners.append(listener)
         listener.had = self._end
         self._select()
 
     def remove(self, listener: Listener) -> None:
-        """Let somebody listen no more."""
+        """Let a listener listen no more."""
         self.listeners.remove(listener)
         if self.listeners:
             self._fetch_all()
@@ -219,8 +228,8 @@ class _Interface:
             self.source.close()
 
     def _select(self) -> None:
-        """Ask the kernel for what the most curious listener wants."""
-        widest = max(self.listeners, key=lambda each: each.curiosity)
+        """Ask the kernel for what the listener with the widest filter wants."""
+        widest = max(self.listeners, key=lambda each: each.breadth)
         self.source.buffer_size = max(each.buffer_size for each in self.listeners)
         self.source.select_by(widest.kernel_filters)
 
@@ -255,13 +264,13 @@ class _Interface:
             self._wake_all()
 
     def _wake_all(self, reader: Optional[Listener] = None) -> None:
-        """Wake all but who reads."""
+        """Wake all but the one that reads."""
         for each in self.listeners:
             if each is not reader:
                 each.wake()
 
     def _drop(self) -> None:
-        """Drop the chunks that all had, and those that somebody is too slow for."""
+        """Drop the chunks that all had, and those that some listener is too slow for."""
         least = min(listener.had for listener in self.listeners)
         while self._chunks:
             oldest = self._end - len(self._chunks)
@@ -280,12 +289,19 @@ _INTERFACES_LOCK = threading.Lock()
 
 
 class Listener:
-    """One jail's ear at an interface; ``LiveSource`` to the jail.
+    """One jail's share of an interface; ``LiveSource`` to the jail.
 
-    interface: its name.  tell, expression, kernel_filters, buffer_size: as of ``LiveSource``.
-    curiosity: of the listeners' kernel filters that of the largest is used.
+    Args:
+        interface: Its name.
+        report: As of ``LiveSource``, and the following.
+        expression: The administrator's filter.
+        kernel_filters: What can be left in the kernel besides.
+        breadth: Of the listeners' kernel filters that of the largest is used.
+        buffer_size: Bytes.
 
-    had: how many chunks it has had.  lost: packets that came while it was too far behind.
+    Attributes:
+        had: How many chunks it has had.
+        lost: Packets that came while it was too far behind.
     """
 
     byteorder = NATIVE
@@ -293,23 +309,23 @@ class Listener:
     def __init__(
         self,
         interface: str,
-        tell: Tell,
+        report: Report,
         *,
         expression: str,
         kernel_filters: Sequence[str],
-        curiosity: int,
+        breadth: int,
         buffer_size: int,
     ) -> None:
         self.interface = interface
-        self.tell = tell
+        self.report = report
         self.kernel_filters = kernel_filters
-        self.curiosity = curiosity
+        self.breadth = breadth
         self.buffer_size = buffer_size
         self.had = self.lost = 0
         self._is_behind = False
         self._is_closed = False
-        self._bell, self._button = socket.socketpair()
-        for end in (self._bell, self._button):
+        self._woken, self._waker = socket.socketpair()
+        for end in (self._woken, self._waker):
             end.setblocking(False)
         # One program alone may listen to an NFLOG group, and libpcap filters none.
         is_group = nflog.group(interface) is not None
@@ -329,7 +345,7 @@ class Listener:
         return self._shared.source
 
     def read(self) -> Chunk:
-        """The next packets; an empty chunk where there are none by now."""
+        """Return the next packets; an empty chunk where there are none by now."""
         with self._shared.lock:
             chunk = self._shared.read(self)
             while chunk and self._matches is not None:
@@ -344,7 +360,7 @@ class Listener:
         self.lost += packets
         if not self._is_behind:
             self._is_behind = True
-            self.tell(
+            self.report(
                 logging.WARNING,
                 f"{self.interface}: this jail is too slow, its packets are dropped: does an "
                 "ignorecommand or a name server take long?",
@@ -357,7 +373,7 @@ class Listener:
     def register(self, selector: selectors.BaseSelector) -> bool:
         """Let a selector wait for this listener; False where the interface cannot be waited for."""
         self._is_behind = False
-        selector.register(self._bell, selectors.EVENT_READ)
+        selector.register(self._woken, selectors.EVENT_READ)
         with self._shared.lock:
             descriptor = self.source.fileno()
         if descriptor is None:  # another jail saw that the interface is gone
@@ -371,20 +387,20 @@ class Listener:
     def calm(self) -> None:
         """Take what ``wake`` sent."""
         with suppress(OSError):
-            self._bell.recv(4096)
+            self._woken.recv(4096)
 
     def wake(self) -> None:
         """End a wait: another jail has read what this one waits for."""
         with suppress(OSError):  # it was closed, or was woken often enough
-            self._button.send(b"!")
+            self._waker.send(b"!")
 
     def close(self) -> None:
         """Listen no more; closing twice is harmless."""
         if self._is_closed:
             return
         self._is_closed = True
-        self._bell.close()
-        self._button.close()
+        self._woken.close()
+        self._waker.close()
         with _INTERFACES_LOCK, self._shared.lock:
             self._shared.remove(self)
             if not self._shared.listeners:

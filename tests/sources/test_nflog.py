@@ -154,7 +154,7 @@ def test_jails_with_other_expressions_share_a_group(world: World) -> None:
             lambda _level, message: world.told.append(message),
             expression=expression,
             kernel_filters=(),
-            curiosity=0,
+            breadth=0,
             buffer_size=1000,
         )
         for expression in ("one", "two", "")

@@ -130,14 +130,14 @@ def test_a_jail_that_blocks_does_not_hold_the_others_up(
     assert blocked.read() == other.read()
     append(path, 1, 20_000)
     assert drain(other) == list(range(1, 20_000))
-    assert pauses == [shared.BREATH] * shared.BREATHS
+    assert pauses == [shared.PAUSE_AHEAD] * shared.PAUSES_AHEAD
     assert drain(blocked) == list(range(1, 20_000))
 
 
 def test_who_waits_is_woken(path: Path) -> None:
     """What one jail found wakes the others, so that they come while it is there."""
     woken = threading.Event()
-    shared.bell(woken)
+    shared.notify(woken)
     one, two = follow(path), follow(path)
     one.read()
     two.read()
@@ -199,7 +199,7 @@ def listener(told: list[str], mode: str = "normal", buffer: int = 1000) -> Liste
         lambda _level, message: told.append(message),
         expression="",
         kernel_filters=KERNEL_FILTERS[mode],
-        curiosity=MODES[mode],
+        breadth=MODES[mode],
         buffer_size=buffer,
     )
 
@@ -342,13 +342,13 @@ def test_all_are_told_what_becomes_of_the_interface(world: World) -> None:
 def test_events_of_jails_that_are_gone_are_forgotten() -> None:
     """A jail that was removed leaves nothing behind."""
     gc.collect()
-    before = len(shared._BELLS)
+    before = len(shared._EVENTS)
     event = threading.Event()
-    shared.bell(event)
-    assert len(shared._BELLS) == before + 1
+    shared.notify(event)
+    assert len(shared._EVENTS) == before + 1
     del event
     gc.collect()
-    assert len(shared._BELLS) == before
+    assert len(shared._EVENTS) == before
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -364,7 +364,7 @@ def test_jails_that_come_and_go_never_lock_each_other_out(path: Path, seed: int)
         dice = random.Random(seed * 100 + number)
         event = threading.Event()
         for _ in range(20):
-            shared.bell(event)
+            shared.notify(event)
             follower = follow(path)
             if dice.random() < 0.5:
                 follower.read()

@@ -16,19 +16,9 @@ from .packet import BROKEN, FIRST, ICMP, ICMP6, LATER, NONE, TCP, UDP, Packet
 __all__ = ["PROTOCOLS", "TCP_FLAGS", "Fields", "Measures", "fields", "measures"]
 
 PROTOCOLS = {
-    1: "icmp",
-    2: "igmp",
-    6: "tcp",
-    17: "udp",
-    47: "gre",
-    50: "esp",
-    51: "ah",
-    58: "icmp6",
-    89: "ospf",
-    112: "vrrp",
-    132: "sctp",
-    240: "pfsync",
-}
+    1: "icmp", 2: "igmp", 6: "tcp", 17: "udp", 47: "gre", 50: "esp", 51: "ah", 58: "icmp6",
+    89: "ospf", 112: "vrrp", 132: "sctp", 240: "pfsync",
+}  # fmt: skip
 """Names of protocols; the others have their number as text."""
 
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")

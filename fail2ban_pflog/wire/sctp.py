@@ -17,53 +17,17 @@ SCTP = 132
 HEADER_SIZE, CHUNK_HEADER_SIZE = 12, 4
 
 _CHUNKS = {
-    0x00: "DATA",
-    0x01: "INIT",
-    0x02: "INIT ACK",
-    0x03: "SACK",
-    0x04: "HB REQ",
-    0x05: "HB ACK",
-    0x06: "ABORT",
-    0x07: "SHUTDOWN",
-    0x08: "SHUTDOWN ACK",
-    0x09: "OP ERR",
-    0x0A: "COOKIE ECHO",
-    0x0B: "COOKIE ACK",
-    0x0C: "ECN ECHO",
-    0x0D: "ECN CWR",
-    0x0E: "SHUTDOWN COMPLETE",
-    0xC0: "FOR CUM TSN",
-    0xC1: "REL CTRL",
-    0xC2: "REL CTRL ACK",
-}
+    0x00: "DATA", 0x01: "INIT", 0x02: "INIT ACK", 0x03: "SACK", 0x04: "HB REQ", 0x05: "HB ACK",
+    0x06: "ABORT", 0x07: "SHUTDOWN", 0x08: "SHUTDOWN ACK", 0x09: "OP ERR", 0x0A: "COOKIE ECHO",
+    0x0B: "COOKIE ACK", 0x0C: "ECN ECHO", 0x0D: "ECN CWR", 0x0E: "SHUTDOWN COMPLETE",
+    0xC0: "FOR CUM TSN", 0xC1: "REL CTRL", 0xC2: "REL CTRL ACK",
+}  # fmt: skip
 _PAYLOADS = {
-    1: "ISDN Q.921",
-    2: "M2UA",
-    3: "M3UA",
-    4: "SUA",
-    5: "M2PA",
-    6: "V5.2",
-    7: "H.248",
-    8: "BICC",
-    9: "TALI",
-    10: "DUA",
-    11: "ASAP",
-    12: "ENRP",
-    13: "H.323",
-    14: "Q.IPC",
-    15: "SIMCO",
-    16: "DDPSC",
-    17: "DDPSSC",
-    18: "S1AP",
-    19: "RUA",
-    20: "HNBAP",
-    21: "ForCES HP",
-    22: "ForCES MP",
-    23: "ForCES LP",
-    24: "SBc-AP",
-    25: "NBAP",
-    27: "X2AP",
-}
+    1: "ISDN Q.921", 2: "M2UA", 3: "M3UA", 4: "SUA", 5: "M2PA", 6: "V5.2", 7: "H.248", 8: "BICC",
+    9: "TALI", 10: "DUA", 11: "ASAP", 12: "ENRP", 13: "H.323", 14: "Q.IPC", 15: "SIMCO",
+    16: "DDPSC", 17: "DDPSSC", 18: "S1AP", 19: "RUA", 20: "HNBAP", 21: "ForCES HP",
+    22: "ForCES MP", 23: "ForCES LP", 24: "SBc-AP", 25: "NBAP", 27: "X2AP",
+}  # fmt: skip
 _FORCES_PORTS = {6704: "ForCES HP", 6705: "ForCES MP", 6706: "ForCES LP"}
 _FORCES_PAYLOADS = (21, 22, 23)
 

@@ -18,26 +18,10 @@ _MASK = 0xFFFF_FFFF
 
 EOL, NOP = 0, 1
 _NAMES = {
-    EOL: "eol",
-    NOP: "nop",
-    2: "mss",
-    3: "wscale",
-    4: "sackOK",
-    5: "sack",
-    6: "echo",
-    7: "echoreply",
-    8: "TS",
-    11: "cc",
-    12: "ccnew",
-    13: "ccecho",
-    19: "md5",
-    20: "scps",
-    28: "uto",
-    29: "tcp-ao",
-    30: "mptcp",
-    34: "tfo",
-    254: "exp",
-}
+    EOL: "eol", NOP: "nop", 2: "mss", 3: "wscale", 4: "sackOK", 5: "sack", 6: "echo",
+    7: "echoreply", 8: "TS", 11: "cc", 12: "ccnew", 13: "ccecho", 19: "md5", 20: "scps",
+    28: "uto", 29: "tcp-ao", 30: "mptcp", 34: "tfo", 254: "exp",
+}  # fmt: skip
 
 
 class _BadError(Exception):

@@ -274,6 +274,7 @@ def test_stock_fail2ban_bans(server: Callable[..., f2b.Server], tmp_path: Path) 
             "[pflog-text]\nenabled = true\nbackend = polling\naction = recorder\n"
             f"logpath = {writer.log}\nmaxretry = 30\n",
             packaged=False,
+            expected=[r"fail2ban_pflog cannot be loaded"],
         ).start()
         now = time.time()
         writer.feed(savefile_header() + scan("198.51.100.7", range(1, 29), now - 1))

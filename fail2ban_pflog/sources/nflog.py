@@ -22,9 +22,12 @@ from ..pflog import nflog
 from ..pflog.nflog import DLT_NFLOG
 from ..pflog.savefile import Record
 
-__all__ = ["DLT_NFLOG", "LISTENERS", "SNAPLEN", "Group", "group", "holder"]
+__all__ = ["DELIVERY", "DLT_NFLOG", "LISTENERS", "SNAPLEN", "Group", "group", "holder"]
 
 SNAPLEN = 65535
+
+DELIVERY = 0.01
+"""Seconds in which packets collect before they are read, as the kernel does it for pflog0."""
 
 NAMES_FOR = 1.0
 """Seconds for which an interface's name is believed: it may be renamed."""

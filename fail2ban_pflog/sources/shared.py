@@ -302,6 +302,7 @@ class Listener:
     Attributes:
         had: How many chunks it has had.
         lost: Packets that came while it was too far behind.
+        collects: Seconds in which packets collect before they are read.
     """
 
     byteorder = NATIVE
@@ -329,6 +330,7 @@ class Listener:
             end.setblocking(False)
         # One program alone may listen to an NFLOG group, and libpcap filters none.
         is_group = nflog.group(interface) is not None
+        self.collects = nflog.DELIVERY if is_group else 0.0
         self._matches = bpf.frame_filter(expression) if is_group and expression else None
         self._key = interface, "" if is_group else expression
         with _INTERFACES_LOCK:
@@ -413,7 +415,8 @@ def wait(listeners: Sequence[Listener], seconds: float) -> None:
         if not all(listener.register(selector) for listener in listeners):
             seconds = min(seconds, PAUSE)
         try:
-            selector.select(seconds)
+            if selector.select(seconds):
+                time.sleep(max(listener.collects for listener in listeners))
         except OSError:  # one was closed meanwhile
             time.sleep(min(seconds, PAUSE))
     for listener in listeners:

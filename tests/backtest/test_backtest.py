@@ -510,7 +510,7 @@ def test_sources_are_counted_in_bounded_memory() -> None:
     for number in range(300_000):
         for each in (number, number // 2):
             source = struct.pack("!I", each)
-            top.add(SimpleNamespace(source=source, head=INBOUND, protocol=6, dport=22))
+            top.add(source, SimpleNamespace(head=INBOUND, protocol=6, dport=22))
         if number == statistics.MAX_COUNTED_EXACTLY - 1:
             assert top.sources == statistics.MAX_COUNTED_EXACTLY
     assert top.sources > statistics.MAX_COUNTED_EXACTLY

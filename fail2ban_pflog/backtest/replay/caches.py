@@ -74,7 +74,8 @@ def share(replays: Iterable[Replay]) -> dict[str, OnceFormatter]:
         filter_: Any = replay.filter
         replay.pipeline.formatters = formatters
         replay.pipeline.stamp = stamp
-        replay.group = groups.setdefault(replay.group_key, _group_once(replay.group))
+        if len(replays) > 1:
+            replay.group = groups.setdefault(replay.group_key, _group_once(replay.group))
         expressions = (
             filter_.prefRegex.getRegex() if filter_.prefRegex else "",
             tuple(filter_.getFailRegex()),

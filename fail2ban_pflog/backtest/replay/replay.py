@@ -27,10 +27,12 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Callable, NamedTuple, Optional
 
+from ...errors import PflogError
 from ...jail.attribution import begins_with_address
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
 from ...pipeline import Group
+from ...policy.classify import classify
 from ...policy.dedup import MAX_BYTES
 from .evidence import NOTHING, Counted, Evidence
 from .jail import (
@@ -170,7 +172,13 @@ class Replay:
         self._add_failure = take_over(jail, self._failure, self._failed, self._ban)
 
     def _group(self, record: Record, byteorder: str) -> Group:
-        return self.pipeline.group((record,), byteorder)[0]
+        """Return what ``Pipeline.group`` makes of one record."""
+        frame, pipeline = record[2], self.pipeline
+        try:
+            packet = pipeline.formatters[byteorder].decode(frame)
+        except PflogError:
+            return Group(record, None, None)
+        return Group(record, packet, classify(packet, frame, pipeline.classifier.directions))
 
     @property
     def mode(self) -> str:

@@ -179,30 +179,38 @@ class Run:
 
     def _batch(self, byteorder: str, records: list[Record]) -> None:
         count, decode = self._top.add, self._formatters[byteorder].decode
+        feeds, since, number = self._feeds, self._since, self.packets
+        begin, end = self._begin, self._end
         with_statistics = self._statistics[0] is not None
-        for record in records:
-            time = record[0] + record[1] / 1e6
-            if time < self._since:
-                continue
-            self.packets += 1
-            if time < self._begin:
-                self._begin = time
-            if time > self._end:
-                self._end = time
-            packet: Optional[Packet] = None
-            with contextlib.suppress(PflogError):
-                packet = decode(record[2])
-            count(packet)
-            source = packet.source if packet is not None else b""
-            set_time(time)
-            prevented = [
-                feed.packet(record, byteorder, time, source, self.packets) is not None
-                for feed in self._feeds
-            ]
-            if with_statistics and packet is not None:
-                for statistics, banned in zip(self._statistics, prevented):
-                    if statistics is not None:
-                        statistics.packet(time, record[2], packet, banned)
+        try:
+            for record in records:
+                time = record[0] + record[1] / 1e6
+                if time < since:
+                    continue
+                number += 1
+                if time < begin:
+                    begin = time
+                if time > end:
+                    end = time
+                packet: Optional[Packet] = None
+                source = b""
+                try:
+                    packet = decode(record[2])
+                    source = packet.source
+                except PflogError:
+                    pass
+                count(source, packet)
+                set_time(time)
+                prevented = [
+                    feed.packet(record, byteorder, time, source, number) is not None
+                    for feed in feeds
+                ]
+                if with_statistics and packet is not None:
+                    for statistics, banned in zip(self._statistics, prevented):
+                        if statistics is not None:
+                            statistics.packet(time, record[2], packet, banned)
+        finally:  # also when Ctrl-C was pressed
+            self.packets, self._begin, self._end = number, begin, end
 
     @property
     def problems(self) -> list[str]:

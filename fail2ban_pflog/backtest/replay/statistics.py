@@ -14,7 +14,6 @@ from datetime import datetime
 from hashlib import blake2b
 from heapq import nlargest
 from ipaddress import ip_address
-from itertools import islice
 from typing import Optional
 
 from ...options import Options
@@ -22,7 +21,6 @@ from ...pflog.packet import NONE, SCTP, TCP, UDP, Packet
 from ...policy.classifier import Classifier
 from ...policy.dedup import Dedup
 from ...policy.kinds import OTHER_DIRECTION
-from .evidence import asked, protocol_and_port
 from .portmap import PortMap
 
 __all__ = ["MAX_COUNTED_EXACTLY", "Statistics", "Timeline", "Top"]
@@ -57,17 +55,17 @@ class Top:
 
     def __init__(self) -> None:
         self._counts: dict[bytes, int] = {}  # source -> inbound packets
-        self._ports: Counter[int] = Counter()  # see ``asked``; of inbound packets
+        self._ports: dict[int, int] = {}  # protocol << 16 | port -> inbound packets
         self._bits = bytearray(_BITS // 8)  # which of the other sources' hashes were seen
 
-    def add(self, packet: Optional[Packet]) -> None:
-        """Count a packet; None where it cannot be decoded."""
-        counts, source, inbound = self._counts, b"", 0
-        if packet is not None:
-            source = packet.source
-            if packet.head.direction != OUTBOUND:
-                inbound = 1
-                self._ports[asked(packet)] += 1
+    def add(self, source: bytes, packet: Optional[Packet]) -> None:
+        """Count a packet of a source; None where it cannot be decoded."""
+        counts, ports, inbound = self._counts, self._ports, 0
+        if packet is not None and packet.head.direction != OUTBOUND:
+            inbound = 1
+            if packet.dport != NONE:
+                port = packet.protocol << 16 | packet.dport
+                ports[port] = ports.get(port, 0) + 1
         if source in counts:
             counts[source] += inbound
         elif len(counts) < MAX_COUNTED_EXACTLY:
@@ -95,20 +93,19 @@ class Top:
             networks[source[: 3 if len(source) == 4 else 8]] += packets
         networks.pop(b"", None)
         sources = nlargest(number, self._counts.items(), key=lambda item: item[1])
-        ports = (each for each in self._ports.most_common() if _port_name(each[0]))
+        ports = nlargest(number, self._ports.items(), key=lambda item: item[1])
         return {
             "sources": [(str(ip_address(each)), packets) for each, packets in sources
                         if each and packets],
             "networks": [(_network(each), packets) for each, packets
                          in networks.most_common(number) if packets],
-            "ports": [(_port_name(each), packets) for each, packets in islice(ports, number)],
+            "ports": [(_port_name(each), packets) for each, packets in ports],
         }  # fmt: skip
 
 
 def _port_name(number: int) -> str:
-    protocol, port = protocol_and_port(number)
-    name = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}.get(protocol, "")
-    return f"{port}/{name}" if name and port != NONE else ""
+    protocol, port = divmod(number, 1 << 16)
+    return f"{port}/{ {TCP: 'tcp', UDP: 'udp', SCTP: 'sctp'}.get(protocol, protocol) }"
 
 
 def _network(begin: bytes) -> str:

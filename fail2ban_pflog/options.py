@@ -26,6 +26,7 @@ __all__ = [
     "Options",
     "is_meant",
     "moment",
+    "quoted",
     "seconds",
     "short",
     "whole",
@@ -57,6 +58,14 @@ _UNITS = {
 }  # fmt: skip
 _PART = r"(\d{1,12}(?:\.\d{1,6})?)\s*([a-z]*)"
 _TIME = re.compile(rf"(?:{_PART}\s*)+", re.IGNORECASE)
+
+
+_NAMES = re.compile(r"(?<=[\[,\s]interface=)[\w:.]+(?:\s*,\s*[\w:.]+(?![\w:.]*\s*=))+")
+
+
+def quoted(backend: str) -> str:
+    """Quote several interfaces in ``pflog[...]``, where fail2ban takes a comma for the end."""
+    return _NAMES.sub(lambda names: f'"{names[0]}"', backend)
 
 
 def is_meant(backend: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Callable
 from fail2ban.helpers import extractOptions
 from fail2ban.server.jail import Jail
 
-from ..options import DEFAULT_INTERFACE, NAME, is_meant
+from ..options import DEFAULT_INTERFACE, NAME, is_meant, quoted
 
 __all__ = ["register_backend"]
 
@@ -32,7 +32,7 @@ def register_backend(filter_class: Callable[..., Any]) -> None:
         if not is_meant(backend):
             return original(jail, backend)
         name, bracket, rest = backend.partition("[")
-        text = name.strip() + bracket + rest
+        text = quoted(name.strip() + bracket + rest)
         problem = _unreadable(text)
         jail._BACKENDS = [NAME]
         jail._initPflog = functools.partial(_init, filter_class, jail, problem)

@@ -8,13 +8,13 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Optional
 
 import pytest
 
 from fail2ban_pflog.jail.inputs import Inputs
 from fail2ban_pflog.jail.positions import Positions
-from fail2ban_pflog.options import Options
+from fail2ban_pflog.options import Options, quoted
 from fail2ban_pflog.pipeline import Item, Pipeline
 from fail2ban_pflog.policy.classifier import Classifier
 from fail2ban_pflog.policy.dedup import Dedup
@@ -186,3 +186,23 @@ def test_a_stop_loses_nothing_of_file_and_interface(
         site.poll()
     site.inputs.close()
     assert sorted(site.numbers) == list(range(sent))
+
+
+@pytest.mark.parametrize(
+    ("backend", "expected"),
+    [
+        ("pflog[interface=pflog0,pflog1]", 'pflog[interface="pflog0,pflog1"]'),
+        (
+            "pflog[mode=any, interface=a0, nflog:5, hold=1]",
+            'pflog[mode=any, interface="a0, nflog:5", hold=1]',
+        ),
+        ("pflog[interface=pflog0,mode=any]", None),
+        ("pflog[interface=pflog0, mode = any]", None),
+        ('pflog[interface="pflog0,pflog1"]', None),
+        ("pflog[bpf=port 1, interface=]", None),
+        ("pflog", None),
+    ],
+)
+def test_several_interfaces_need_no_quotes(backend: str, expected: Optional[str]) -> None:
+    """fail2ban ends a value at a comma; names of interfaces go on behind it."""
+    assert quoted(backend) == (expected or backend)

@@ -461,10 +461,11 @@ def test_wrong_interface(server: MakeServer, namespace: str, tmp_path: Path) -> 
     f2b.wait_for_bans("192.0.2.99")
 
 
-def test_several_interfaces(server: MakeServer, namespace: str) -> None:
+@pytest.mark.parametrize("names", ['"pflog8, pflog9"', "pflog8,pflog9"])
+def test_several_interfaces(server: MakeServer, namespace: str, names: str) -> None:
     """A jail listens to each of those that it names; one that is missing holds none up."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
-    f2b = live_server(server, jail(backend='pflog[interface="pflog8, pflog9"]'), namespace)
+    f2b = live_server(server, jail(backend=f"pflog[interface={names}]"), namespace)
     f2b.expected.append("pflog8: there is no such interface")
     wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening")
     assert "no such interface" in f2b.status("pflog")["pflog8"]

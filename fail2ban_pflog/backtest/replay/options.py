@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 
 from fail2ban.helpers import extractOptions
 
-from ...options import Options
+from ...options import Options, quoted
 
 __all__ = ["BACKEND_OPTIONS", "is_pflog", "of_backend", "unknown", "with_options"]
 
@@ -26,7 +26,7 @@ def is_pflog(backend: str) -> bool:
 
 def of_backend(backend: str) -> dict[str, str]:
     """Return the options in ``pflog[name=value, ...]``.  Raises ValueError."""
-    options: dict[str, str] = extractOptions(backend)[1]
+    options: dict[str, str] = extractOptions(quoted(backend))[1]
     return options
 
 

@@ -71,6 +71,10 @@ def added(reader: Any, name: str, backend: str) -> dict[str, Any]:
     """Return what is known of a jail that the client adds."""
     from fail2ban.helpers import extractOptions
 
+    with contextlib.suppress(Exception):  # the package may be what is missing
+        from fail2ban_pflog.options import quoted
+
+        backend = quoted(backend)
     jail = {"name": name, "backend": backend, "logpaths": [], "ignoreip": [], "actions": {}}
     for option in ("filter", "logpath"):
         jail[option] = ""

@@ -218,6 +218,7 @@ def test_log_that_is_not_there(checked: Checked, what: str) -> None:
         "config", "WRONG", f"would not start: Failed during configuration: Have not found any log "
         f"file {sentence}", advice,
     )  # fmt: skip
+    checked.says("server", "WRONG", "does not answer", "correct its configuration first")
 
 
 def test_jail_that_another_file_disables(checked: Checked) -> None:

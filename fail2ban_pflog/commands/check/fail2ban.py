@@ -165,6 +165,7 @@ def _refused(subject: Subject, fail2ban: Fail2ban) -> Iterator[Result]:
     errors = [each for each in said if "test configuration failed" not in each]
     if answer.status in (0, None) or not errors:
         return
+    subject.refused = True
     jail = next((jail.name for jail in subject.jails if f"for {jail.name} jail" in errors[-1]), "")
     texts = [jail.name for jail in subject.text_jails if f"for {jail.name} jail" in errors[-1]]
     advice = "correct that jail, or disable it: a restart does not help before"

@@ -34,7 +34,8 @@ def server(subject: Subject) -> Iterator[Result]:
     if "pong" not in answer.out:
         # It logs: a date, its name, a level; then what it says.
         why = answer.problem.rpartition("ERROR")[2].strip() or answer.out.strip()
-        yield wrong("server", f"does not answer: {why}", subject.system.restart)
+        advice = "correct its configuration first" if subject.refused else subject.system.restart
+        yield wrong("server", f"does not answer: {why}", advice)
         return
     yield _loaded(subject, _client(subject, fail2ban, "status", LOADER).out)
     for jail in subject.all_jails:

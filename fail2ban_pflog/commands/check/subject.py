@@ -68,11 +68,6 @@ class Jail:
         return named or (() if self.settings["logpath"] else (DEFAULT_INTERFACE,))
 
     @property
-    def interface(self) -> str:
-        """Return the first of its interfaces, or ""."""
-        return (*self.interfaces, "")[0]
-
-    @property
     def bpf(self) -> str:
         """Return the administrator's filter expression."""
         return str(self.settings.get("options", {}).get("bpf", ""))
@@ -96,6 +91,7 @@ class Subject:
         fail2ban: None where there is none.
         configuration: What the probe found.
         version: Of the package that fail2ban's Python finds, once that was looked at.
+        refused: Whether fail2ban would not start with its configuration.
         banned: Jail -> the addresses that its server bans now, once that was looked at.
         newest: File -> time of its last packet, once that was looked at.
     """
@@ -108,6 +104,7 @@ class Subject:
     fail2ban: Optional[Fail2ban] = None
     configuration: dict[str, Any] = field(default_factory=dict)
     version: str = ""
+    refused: bool = False
     banned: dict[str, list[str]] = field(default_factory=dict)
     newest: dict[str, float] = field(default_factory=dict)
 

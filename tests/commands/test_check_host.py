@@ -244,6 +244,10 @@ MEANWHILE: dict[str, tuple[Mark, str, Happened]] = {
     "anchor's rules flushed": (
         Mark.WRONG, "no rule that blocks", [("-a", "f2b/pflog", "-F", "rules")]
     ),
+    "the action did not start": (
+        Mark.WRONG, "no rule that blocks",
+        [("-a", "f2b/pflog", "-F", "rules"), ("-a", "f2b/pflog", "-t", "f2b-pflog", "-T", "kill")],
+    ),
     "anchor flushed": (Mark.WRONG, "no rule that blocks", [("-a", "f2b/pflog", "-F", "all")]),
     "anchor's table flushed": (
         Mark.WRONG, "lacks 2 of 2", [("-a", "f2b/pflog", "-t", "f2b-pflog", "-T", "flush")]

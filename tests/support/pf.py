@@ -224,9 +224,13 @@ class Pf:
         below = {
             prefix + each[len(prefix) :].split("/")[0]
             for each in self.rulesets
-            if each.startswith(prefix) and each != path
+            if each.startswith(prefix) and each != path and self._is_filled(each)
         }
         return sorted(below)
+
+    def _is_filled(self, path: str) -> bool:
+        """Whether an anchor has rules or tables; the kernel forgets an empty one."""
+        return self._ruleset(path) != Ruleset() or any(key[0] == path for key in self.tables)
 
     def _ruleset(self, path: str) -> Ruleset:
         return self.rulesets.get(path, Ruleset())

@@ -144,7 +144,8 @@ def _result(
     rule = f"block drop in quick from <{table}>"
     bans = [ban for outcome in outcomes for ban in outcome.bans]
     unread = [rule.text for outcome in outcomes for rule in outcome.unread]
-    entered = any(anchor in outcome.entered for outcome in outcomes)
+    names = {anchor, f"{anchor.rpartition('/')[0]}/*"}
+    entered = any(names & outcome.entered for outcome in outcomes)
     if anchor and entered and not (bans or unread):
         found = f"the anchor {anchor} has no rule that blocks <{table}>: bans block nothing"
         return wrong(name, found, "fail2ban-client reload --restart")

@@ -47,7 +47,7 @@ class Outcome:
         pending: rules that may decide if none behind them takes the packet.
         bans: the rules that block by the banned source's table and were reached.
         partial: those of them that may not take all that the source sends.
-        entered: the paths of the anchors that were entered.
+        entered: the paths of the anchors that were entered, and those with ``/*`` that were called.
         unread: rules whose verb says nothing: not understood, not readable, or translating.
     """
 
@@ -182,6 +182,7 @@ class _Walk:
         called = _join(path or "", name)
         paths: Optional[list[str]] = [called]
         if called.endswith("/*"):
+            self.outcome.entered.add(called)
             called = called[:-2]
             paths = self._loaded.children(called)
             if paths is None:

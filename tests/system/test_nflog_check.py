@@ -227,6 +227,15 @@ def test_listener(
 
 
 @NEEDS
+@pytest.mark.parametrize(("ruleset", "mark"), [(RULES, OK), (chain(LOG), NOTE)])
+def test_questions(tmp_path: Path, ruleset: str, mark: Mark) -> None:
+    """A rule that logs what this host asks is looked for, and recommended where there is none."""
+    assert [each.mark for each in results(Tools(ruleset), tmp_path) if each.name == "answers"] == [
+        mark
+    ]
+
+
+@NEEDS
 def test_each_group_and_other_interfaces(tmp_path: Path) -> None:
     """Of several groups each is looked at; an interface of pf's is no group."""
     options = {"interface": "nflog:5,nflog:6"}

@@ -90,6 +90,7 @@ def linux(subject: Subject) -> Iterator[Result]:
             tables = {key[:2] for key in saved}
             chains = {key: chain for key, chain in chains.items() if key[:2] not in tables} | saved
         results = [_logs(chains, number) for number in sorted(groups)]
+        results += [_questions(chains, number) for number in sorted(groups)[:1]]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         yield unseen("rules", f"cannot be read: {error!r}")
         return
@@ -329,6 +330,21 @@ def _logs(chains: Chains, number: int) -> Result:
         found = f"{where} logs what it drops; packets come up to a second late"
         return note("log", found, "queue-threshold 1 in that rule (iptables: --nflog-threshold 1)")
     return ok("log", f"{where} logs what it drops to group {number}, at once")
+
+
+def _questions(chains: Chains, number: int) -> Result:
+    """Is what this host asks logged, so that answers to it are known?"""
+    for chain in chains.values():
+        logs = [each.get("log") for rule in chain.rules for each in rule]
+        if chain.hook == "output" and any(log and "group" in log for log in logs):
+            where = f"{chain.family} {chain.table} {chain.name}"
+            return ok("answers", f"are known by what this host asked: {where} logs it")
+    rule = f"nft add rule inet filter output ct state new log prefix out group {number}"
+    return note(
+        "answers",
+        "that come late may be counted, as no rule logs what this host asked",
+        f"{rule} queue-threshold 1: one more packet logged per connection",
+    )
 
 
 def _unmet(chains: Chains, number: int, partial: str, advice: str) -> Result:

@@ -222,7 +222,7 @@ def test_options_of_the_backend_by_name(capture: Path, capsys: pytest.CaptureFix
     that name says to the filter, both have it."""
     found = result(capsys, "--set", "distinct=none", "--", capture)
     assert {ban["source"] for ban in found["bans"]} == {SCANNER, RETRY}
-    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal]"
+    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal, prefix6=64]"
     options = result(capsys, "--set", "mode=any", "prefix6=64", "--", capture)["options"]
     assert options["backend"] == "pflog[distinct=port, mode=any, prefix6=64]"
     fixed = ["--set", "backend=pflog[distinct=port, mode=normal]", "mode=aggressive", "--"]
@@ -405,7 +405,8 @@ def test_explain_takes_one_jail(capture: Path, capsys: pytest.CaptureFixture[str
 
 def test_interpolated_backend(capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A backend that other options make is the one that they make."""
-    words = ["--json", "--set", "backend=pflog[distinct=port, mode=%(mode)s]", "maxretry=30"]
+    backend = "pflog[distinct=port, mode=%(mode)s, prefix6=64]"
+    words = ["--json", "--set", f"backend={backend}", "maxretry=30"]
     words += ["findtime=5m", "mode=normal"]
     main(["backtest", "--config", str(CONFIG), "--jail", "pflog-strict", *words, str(capture)])
     (found,) = json.loads(capsys.readouterr().out)["jails"]
@@ -448,7 +449,7 @@ def test_what_was_read(capture: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "No such file" in third["problem"]
     assert found["jails"][0]["options"] == {
         "maxretry": "15", "findtime": "5m", "bantime": "1h", "ignoreip": "none",
-        "backend": "pflog[distinct=port, mode=normal]", "ignoreself": "yes",
+        "backend": "pflog[distinct=port, mode=normal, prefix6=64]", "ignoreself": "yes",
     }  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def test_names_what_it_was_made_of(tmp_path: Path, capture: Path) -> None:
                 rows[name] = row.removeprefix(name)
     assert rows["maxretry"] == "12"
     assert rows["findtime"] == "5m"
-    assert rows["backend"] == "pflog[distinct=port, mode=normal]"
+    assert rows["backend"] == "pflog[distinct=port, mode=normal, prefix6=64]"
     assert rows["ignoreip"] == "192.0.2.0/24"
     assert __version__ in rows["By"]
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[+-]\d\d:\d\d$", rows["Made"])

@@ -199,12 +199,12 @@ def test_jail_of_backend_options(
     out = capsys.readouterr().out
     assert re.search(r"^  \* +none +normal +2 +1 +1 +0", out, re.MULTILINE)
     pasted = out.split("For jail.local:")[1]
-    backend = "pflog[distinct=none, mode=normal, hold=%(maxretry)s]"
+    backend = "pflog[distinct=none, mode=normal, hold=%(maxretry)s, prefix6=64]"
     assert f"\nmode = normal\nbackend = {backend}\n" in pasted
     config = tmp_path / "config"
     shutil.copytree(CONFIG, config)
     (config / "jail.local").write_text(pasted)
     main(["backtest", "--json", "--config", str(config), "--jail", "pflog", str(capture)])
     (found,) = json.loads(capsys.readouterr().out)["jails"]
-    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal]"
+    assert found["options"]["backend"] == "pflog[distinct=none, mode=normal, prefix6=64]"
     assert len(found["bans"]) == 2

@@ -40,7 +40,7 @@ from .jail.status import rows
 from .options import Options
 from .pipeline import Item, Pipeline
 from .policy.classifier import Classifier
-from .policy.dedup import CLEAN_EVERY, Dedup, share_memory
+from .policy.dedup import CLEAN_EVERY, Dedup
 
 __all__ = ["FilterPflog", "register"]
 
@@ -87,8 +87,8 @@ class FilterPflog(IgnoreList, SavefileFilter):
         given = self.options
         classifier = Classifier(given.mode, given.direction, given.prefix4, given.prefix6)
         dedup = Dedup[Item](given.distinct, self.getFindTime(), source_of=classifier.source)
-        share_memory(dedup)
         self.pipeline = Pipeline(classifier, dedup)
+        self.pipeline.share_memory()
         self.selfcheck = SelfCheck(self.report, given.silence, time.monotonic)
         self.monitor = ActionMonitor(self.report, logging.getLogger("fail2ban"), self._unbanned)
         self.limit = RateLimit(given.brake, self.failManager, time.monotonic)

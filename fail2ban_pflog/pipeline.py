@@ -22,6 +22,7 @@ from .errors import PflogError
 from .formatter import Formatter
 from .pflog.packet import TCP, Packet
 from .pflog.savefile import Record
+from .policy import dedup, history
 from .policy.classifier import Classifier
 from .policy.classify import classify
 from .policy.dedup import SPAN, Dedup
@@ -112,6 +113,11 @@ class Pipeline:
         self.latest = math.inf
         self.stamp = stamp or Stamps().text
         self.formatters: Mapping[str, Prints] = {order: Formatter(order) for order in "<>"}
+
+    def share_memory(self) -> None:
+        """Let the tables share their bounds with those of all other pipelines that do."""
+        dedup.MEMORY.share(self.dedup)
+        history.MEMORY.share(self.classifier.history)
 
     @property
     def key(self) -> Hashable:

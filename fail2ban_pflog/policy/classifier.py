@@ -51,7 +51,7 @@ class Classifier:
         self._key = self.directions, self.rank, prefix4, prefix6
         self.key: Hashable = self._key
         self._bytes4, self._bytes6 = prefix4 // 8, prefix6 // 8
-        self._history = History()
+        self.history = History()
         self.questions = Questions()
 
     def source(self, address: bytes) -> bytes:
@@ -85,7 +85,7 @@ class Classifier:
             return ANSWER
         if kind.asks > self.rank:
             return kind
-        return self._history.refine(time, self.source(packet.source), packet, kind)
+        return self.history.refine(time, self.source(packet.source), packet, kind)
 
     def asks(self, kind: Kind) -> bool:
         """Return whether it matters from which port a packet of this kind comes."""

@@ -18,14 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import ip_network
-from typing import Any, Callable, Generic, Optional, TypeVar, Union
-from weakref import WeakSet
+from typing import Callable, Generic, Optional, TypeVar, Union
 
 from ..pflog.packet import Packet
 from .kinds import Count, Kind
-from .lru import TieredLRU
+from .lru import Memory, TieredLRU
 
-__all__ = ["CLEAN_EVERY", "LATEST_FLUSH", "MAX_BYTES", "SPAN", "WHATS", "Dedup", "share_memory"]
+__all__ = ["CLEAN_EVERY", "LATEST_FLUSH", "MAX_BYTES", "MEMORY", "SPAN", "WHATS", "Dedup"]
 
 _Item = TypeVar("_Item")
 
@@ -48,6 +47,8 @@ LATEST_FLUSH = 3600.0
 
 MAX_BYTES = 44 << 20
 """Estimated size of the sources of all jails of a server."""
+
+MEMORY = Memory(MAX_BYTES)
 
 _SOURCE, _TARGET, _HELD = 500, 125, 95
 """Bytes of a source, of each target where there are several, and of a held packet besides its
@@ -341,14 +342,3 @@ class Dedup(Generic[_Item]):
         self.waiting -= len(known.held or ())
         self.evicted += for_room
         self.evicted_early += for_room and known.tier > 0
-
-
-_SHARING: WeakSet[Dedup[Any]] = WeakSet()
-
-
-def share_memory(dedup: Dedup[Any]) -> None:
-    """Let a table share MAX_BYTES with all others of this process that do."""
-    _SHARING.add(dedup)
-    tables = list(_SHARING)
-    for each in tables:
-        each.max_bytes = MAX_BYTES // len(tables)

@@ -33,10 +33,10 @@ from ..pflog.packet import TCP, Packet
 from . import kinds
 from .classify import LOW_TTL, at_any_ttl
 from .kinds import Kind, Rank
-from .lru import TwoQueueLRU
+from .lru import Memory, TieredLRU
 from .ports import FIRST_UNRESERVED, FTP_DATA, weight
 
-__all__ = ["History"]
+__all__ = ["MEMORY", "History"]
 
 HORIZON = 3600.0
 """Seconds that a source's strays are remembered after the last of them.  Longer, and the late
@@ -72,18 +72,22 @@ two hundred times."""
 MOST_LENGTHS = 2
 """Lengths of the segments that a scan sends: one, and another of a ping before."""
 
-MAX_SOURCES = 8_192
-"""Of those seen once and those seen more often, each."""
-
 MAX_PORTS = 4_096
 """Ports remembered of a source; half are forgotten then, those that cannot be a walk's first."""
 
 MAX_HOSTS = 512
 """Hosts remembered of a port; then it begins anew."""
 
-MAX_ENTRIES = 60_000
-"""Ports and hosts remembered of all sources, 100 bytes each; the source that came least recently is
-forgotten."""
+MAX_BYTES = 20 << 20
+"""Estimated size of the histories of all jails of a server."""
+
+MEMORY = Memory(MAX_BYTES)
+
+_SOURCE, _ENTRY = 700, 100
+"""Bytes of a source, and of each of its ports and hosts, as measured with Python 3.11."""
+
+_TIERS = 6
+"""Sources with no or one port or host, 2 and 3, 4 to 7, 8 to 15, 16 to 31, and more."""
 
 MAX_NETWORKS = 64
 """Networks of which a source's targets are counted."""
@@ -229,12 +233,12 @@ class _Source:
         lengths: of its segments, where flags are unknown.
         data: whether it sent some.
         last: seconds since the epoch.
-        size: the number of entries that count for ``MAX_ENTRIES``.
+        tier, size: see ``TieredLRU``.
     """
 
     __slots__ = (
         "data", "equal", "further", "hosts", "last", "lengths", "opened", "other", "ports",
-        "reserved", "size", "swept", "targets", "tcp", "trace",
+        "reserved", "size", "swept", "targets", "tcp", "tier", "trace",
     )  # fmt: skip
 
     def __init__(self, last: float) -> None:
@@ -243,7 +247,8 @@ class _Source:
         self.tcp = _Spread()
         self.other: Optional[_Spread] = None
         self.opened = self.reserved = self.swept = self.equal = 0
-        self.size = self.further = 0
+        self.tier = self.further = 0
+        self.size = _SOURCE
         self.targets: dict[bytes, int] = {}
         self.trace: Optional[_Trace] = None
         self.data = False
@@ -317,17 +322,19 @@ class History:
     """What the sources of one jail did; gives packets whose kind ``asks`` for it a better one."""
 
     def __init__(self) -> None:
-        self._entries = 0
-        self._sources: TwoQueueLRU[_Source, _Source] = TwoQueueLRU(
-            MAX_SOURCES, MAX_SOURCES, lambda source: source, self._gone
-        )
+        self._sources: TieredLRU[_Source] = TieredLRU(_TIERS, MAX_BYTES)
 
     def __len__(self) -> int:
         return len(self._sources)
 
-    def _gone(self, new: Optional[_Source], known: Optional[_Source]) -> None:
-        gone = known or new
-        self._entries -= gone.size if gone else 0
+    @property
+    def max_bytes(self) -> int:
+        """Estimated size of all sources at most; may be set at any time."""
+        return self._sources.max_bytes
+
+    @max_bytes.setter
+    def max_bytes(self, size: int) -> None:
+        self._sources.max_bytes = size
 
     def refine(self, time: float, source: bytes, packet: Packet, kind: Kind) -> Kind:
         """Note a packet, and return its kind or a better one.
@@ -355,7 +362,7 @@ class History:
                 found = kinds.TRACEROUTE
             elif found is plain:
                 found = kinds.NEAR_END if kind is kinds.NEAR_END else plain
-        self._resize(known)
+        self._resize(source, known)
         return found
 
     def _known(self, time: float, source: bytes, add: bool) -> Optional[_Source]:
@@ -372,16 +379,13 @@ class History:
         known.last = max(time, known.last)
         return known
 
-    def _resize(self, known: _Source) -> None:
-        """Keep all within ``MAX_ENTRIES``."""
+    def _resize(self, source: bytes, known: _Source) -> None:
         trace = known.trace
-        size = len(known.ports) + known.further
+        entries = len(known.ports) + known.further
         if trace:
-            size += len(trace.targets) + len(trace.pairs)
-        self._entries += size - known.size
-        known.size = size
-        while self._entries > MAX_ENTRIES and len(self._sources) > self._sources.newcomers + 1:
-            self._sources.push_out()
+            entries += len(trace.targets) + len(trace.pairs)
+        tier = min(max(1, entries).bit_length(), _TIERS) - 1
+        self._sources.resize(source, known, tier, _SOURCE + _ENTRY * entries)
 
     def _found(self, known: _Source, packet: Packet, kind: Kind) -> Kind:
         port = _port_of(packet)

@@ -17,7 +17,7 @@ from fail2ban_pflog.pflog.savefile import FILE_HEADER_SIZE, FileHeader
 from fail2ban_pflog.policy import kinds
 from fail2ban_pflog.policy import ports as known_ports
 from fail2ban_pflog.policy.classify import classify, directions
-from fail2ban_pflog.policy.history import HORIZON, MAX_ENTRIES, MAX_PORTS, History
+from fail2ban_pflog.policy.history import HORIZON, MAX_PORTS, History
 from fail2ban_pflog.policy.kernel_filters import KERNEL_FILTERS
 from fail2ban_pflog.policy.kinds import KINDS, MODES, Kind, Rank
 
@@ -508,24 +508,24 @@ def test_conduct_is_forgotten_after_an_hour() -> None:
 
 
 def test_history_is_bounded() -> None:
-    """Sources, ports and hosts beyond the limits push out the oldest."""
+    """Sources, ports and hosts beyond the limits push out others; a source that goes on stays."""
     history = History()
-    history._sources.max_new = history._sources.max_known = 10
+    history.max_bytes = 1 << 20
     for number in range(2 * MAX_PORTS):
         for source in (SOURCE, f"10.0.{number >> 8}.{number & 255}"):
             each = udp(40000, 10000 + number, source, f"10.99.{number & 255}.2")
             packet = Decoder("<").packet(each)
             history.refine(0, packet.source, packet, classify(packet, each))
-    assert len(history) <= 20
+    assert len(history) < 2000
     known = history._sources.get(bytes((198, 51, 100, 7)))
     assert known is not None
-    assert len(known.ports) <= MAX_PORTS
-    history._sources.max_known = 100
+    assert MAX_PORTS // 2 <= len(known.ports) <= MAX_PORTS
     for last in range(20):
-        for number in range(MAX_PORTS):
+        for number in range(MAX_PORTS // 2):
             packet = packet._replace(source=bytes((10, 1, 1, last)), dport=10000 + number)
             history.refine(0, packet.source, packet, classify(packet, each))
-    assert MAX_ENTRIES - MAX_PORTS < history._entries <= MAX_ENTRIES
+    assert history._sources._total <= history.max_bytes
+    assert history._sources.get(bytes((10, 1, 1, 19))) is not None
 
 
 # -- The kernel's filters ---------------------------------------------------------------------

@@ -6,7 +6,6 @@ from __future__ import annotations
 import gc
 import random
 from typing import Any
-from weakref import WeakSet
 
 import pytest
 from fail2ban.server.failmanager import FailManager
@@ -16,6 +15,7 @@ from fail2ban.server.ticket import FailTicket
 from fail2ban_pflog.pflog.packet import Decoder
 from fail2ban_pflog.policy import dedup as module
 from fail2ban_pflog.policy.classifier import Classifier
+from fail2ban_pflog.policy.lru import Memory
 
 from ..support.packets import ACK, HOST6, SYN, echo, tcp, udp
 
@@ -308,17 +308,17 @@ def test_what_waits_is_bounded_whatever_counts() -> None:
     assert distinct.evicted > 0
 
 
-def test_tables_of_a_process_share_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tables_of_a_process_share_memory() -> None:
     """Each of them has its part, and gets the others' when these are gone."""
-    monkeypatch.setattr(module, "_SHARING", WeakSet())
+    memory = Memory(30_000)
     tables = [module.Dedup[bytes]() for _ in range(3)]
     for table in tables:
-        module.share_memory(table)
-    assert [table.max_bytes for table in tables] == [module.MAX_BYTES // 3] * 3
+        memory.share(table)
+    assert [table.max_bytes for table in tables] == [10_000] * 3
     del tables[:2], table
     gc.collect()
-    module.share_memory(tables[0])
-    assert tables[0].max_bytes == module.MAX_BYTES
+    memory.share(tables[0])
+    assert tables[0].max_bytes == 30_000
 
 
 def test_a_prefix_is_one_source() -> None:

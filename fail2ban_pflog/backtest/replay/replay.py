@@ -32,8 +32,8 @@ from ...jail.attribution import begins_with_address
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
 from ...pipeline import Group
+from ...policy import dedup, history
 from ...policy.classify import classify
-from ...policy.dedup import MAX_BYTES
 from .evidence import NOTHING, Counted, Evidence
 from .jail import (
     BanTicket,
@@ -150,7 +150,9 @@ class Replay:
             self.filter.failManager.maxMatches = 0
         self.pipeline = self.filter.pipeline
         self.dedup = self.pipeline.dedup
-        self.dedup.max_bytes = MAX_BYTES  # however many there are
+        # However many replays there are, each has the tables of one jail.
+        self.dedup.max_bytes = dedup.MAX_BYTES
+        self.pipeline.classifier.history.max_bytes = history.MAX_BYTES
         self.filter.prepare()
         # Sources that come close are reported, so they may not be held up to maxretry.
         self.dedup.hold = min(self.dedup.hold, math.ceil(self._half))

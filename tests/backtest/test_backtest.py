@@ -453,6 +453,16 @@ def test_what_was_read(capture: Path, capsys: pytest.CaptureFixture[str]) -> Non
     }  # fmt: skip
 
 
+def test_json_is_ascii(tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file's name cannot drive a terminal or turn the reading direction, and is kept."""
+    path = tmp_path / "a\x9b31m\u202e"
+    path.write_bytes(capture.read_bytes())
+    main(command("--json", path))
+    out = capsys.readouterr().out
+    assert out.isascii()
+    assert json.loads(out)["captures"][0]["name"] == str(path)
+
+
 def test_bans_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The report shows of each ban what was counted, and how the numbers fit together."""
     hosts = [(number, f"10.99.0.{number + 1}") for number in range(20)]

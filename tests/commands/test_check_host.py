@@ -165,6 +165,16 @@ LOGS = {
     "before a rule that decides": (
         Mark.WRONG, "block drop in all", "block in log all\nblock in all",
     ),
+    "IPv4": (Mark.NOTE, "a part", "block in all\nblock in log inet all"),
+    "all of TCP passes": (Mark.NOTE, "a part", "block in log all\npass in proto tcp all"),
+    "to this host passes": (Mark.NOTE, "a part", "block log all\npass in proto tcp to (vtnet0)"),
+    "all but friends passes": (
+        Mark.NOTE, "a part", "block in log all\npass in quick from ! 203.0.113.0/24",
+    ),
+    "behind a quick rule for TCP": (
+        Mark.NOTE, "a part", "block in quick proto tcp all\nblock in log all",
+    ),
+    "to another host passes": (Mark.OK, "log", "block log all\npass in proto tcp to 10.0.0.1"),
     "one port": (Mark.NOTE, "a part", "block in all\nblock in log proto tcp to port http"),
     "UDP": (Mark.NOTE, "a part", "block in all\nblock in log proto udp"),
     "behind an inline anchor of unknown names": (

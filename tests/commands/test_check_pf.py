@@ -16,8 +16,12 @@ import pytest
 
 from fail2ban_pflog.cli import main
 from fail2ban_pflog.commands.check.blocks import LoadedRules, blocks
+from fail2ban_pflog.commands.check.pf import logs
 from fail2ban_pflog.commands.check.result import Mark, Result
 from fail2ban_pflog.commands.check.ruleset import parse
+from fail2ban_pflog.commands.check.subject import Subject
+from fail2ban_pflog.commands.host.systems import SYSTEMS
+from fail2ban_pflog.commands.host.tools import run
 from tests.support.pf import Host, Packet, Pf
 
 BANNED = ("198.51.100.7", "2001:db8::7")
@@ -420,6 +424,20 @@ def test_random_rulesets(table: bool) -> None:
         assert not any(pf.decide(each).passes for each in packets), (seed, said.line, leaks(pf))
     assert marks[OK] > 100, marks  # the generator makes good rulesets as well
     assert marks[NOTE] > 10, marks
+
+
+def test_random_rulesets_that_log(tmp_path: Path) -> None:
+    """Where logging is ok, a packet to a closed port is logged on pflog0."""
+    subject = Subject(tmp_path, SYSTEMS["freebsd"], run, 0.0, lambda _name: None)
+    good = 0
+    for seed in range(1000):
+        pf = loaded(Random(seed).conf())
+        if logs(subject, LoadedRules(pf, True), "pflog0", USUAL).mark is OK:
+            good += 1
+            sources = ("203.0.113.9", "192.0.2.200", "2001:db9::1")
+            found = [pf.decide(Packet(source, 8081)) for source in sources]
+            assert any(each.logged == "pflog0" and not each.passes for each in found), seed
+    assert good > 100
 
 
 @pytest.mark.parametrize(

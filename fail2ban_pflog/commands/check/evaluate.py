@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional, Protocol
 
 from .ruleset import Match, Packet, Rule
@@ -85,7 +85,7 @@ def evaluate(loaded: Loaded, packet: Packet, translation: bool = True) -> Outcom
 
 class _Walk:
     def __init__(self, loaded: Loaded, packet: Packet) -> None:
-        self._loaded, self._packet, self._depth = loaded, packet, 0
+        self._loaded, self._packet, self._depth, self._confined = loaded, packet, 0, 0
         self.outcome = Outcome()
 
     def redirect(self, path: Optional[str], rules: Optional[list[Rule]]) -> bool:
@@ -150,15 +150,18 @@ class _Walk:
             outcome.partial += [rule] if match is Match.MAYBE else []
         if match is Match.ALWAYS:
             outcome.pending.clear()
+        rule = replace(rule, confined=True) if self._confined else rule
         (outcome.final if rule.quick else outcome.pending).append(rule)
 
     def _enter(self, rule: Rule, path: Optional[str], match: Match) -> bool:
         """Walk the rules of an anchor; returns whether nothing is looked at behind it."""
         outcome, before = self.outcome, self.outcome.pending
         outcome.pending = [_BEFORE]
+        self._confined += not rule.is_whole
         for child, inner in self._called(rule, path, "rules"):
             if self.filter(child, inner, match):
                 return True
+        self._confined -= not rule.is_whole
         within = [each for each in outcome.pending if each is not _BEFORE]
         decided = len(within) == len(outcome.pending)
         if rule.quick:

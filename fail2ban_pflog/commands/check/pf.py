@@ -5,16 +5,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Optional
 
 from ...options import DEFAULT_INTERFACE
 from .blocks import FAMILIES, LoadedRules, blocks, holds, outside
 from .captures import written
-from .evaluate import evaluate
+from .evaluate import Outcome, evaluate
 from .result import Result, note, ok, unseen, wrong
 from .ruleset import Packet, Rule
 from .subject import Jail, Subject
 
-__all__ = ["pf"]
+__all__ = ["logs", "pf"]
 
 
 def pf(subject: Subject) -> Iterator[Result]:
@@ -38,7 +39,7 @@ def pf(subject: Subject) -> Iterator[Result]:
         return
     interfaces = outside(subject.ask)
     for name in _log_interfaces(subject):
-        yield _logs(subject, loaded, name, interfaces)
+        yield logs(subject, loaded, name, interfaces)
     yield _questions(subject, rules)
     yield from _scrub(subject, loaded.ask("-s", "rules").out)
     for jail in subject.all_jails:
@@ -54,12 +55,12 @@ def _log_interfaces(subject: Subject) -> list[str]:
     return sorted(found or {DEFAULT_INTERFACE})
 
 
-def _logs(
+def logs(
     subject: Subject, loaded: LoadedRules, interface: str, interfaces: frozenset[str]
 ) -> Result:
     """Is what arrives at a closed port logged where a jail listens?"""
     outcomes = [
-        evaluate(loaded, Packet(family, interfaces=interfaces), translation=False)
+        evaluate(loaded, Packet(family, interfaces=interfaces), loaded.translation)
         for family in FAMILIES
     ]
     blocking = [
@@ -69,9 +70,9 @@ def _logs(
         if rule.verb == "block" and not rule.is_narrow
     ]
     logging = [rule for rule in blocking if rule.logs_to() == interface]
-    whole = [rule for rule in logging if not rule.is_partial]
+    whole = [rule for outcome in outcomes if (rule := _decisive(outcome)) in logging]
     unread = [rule.text for outcome in outcomes for rule in outcome.unread]
-    if whole and not unread:
+    if len(whole) == len(outcomes) and not unread:
         return ok("log", f"pf logs what it blocks, to {interface}: {whole[0].text}")
     if unread:
         return unseen("log", f"cannot tell whether pf logs what it blocks: {unread[0]}")
@@ -82,6 +83,14 @@ def _logs(
         return note("log", f"pf logs only a part of what it blocks: {logging[0].text}", advice)
     found = f"no rule blocks and logs to {interface}: fail2ban gets nothing to read"
     return wrong("log", f"{found} ({blocking[0].text})" if blocking else found, advice)
+
+
+def _decisive(outcome: Outcome) -> Optional[Rule]:
+    """Return the rule that decides on TCP from anywhere to a port that no other rule names."""
+    final, pending = (
+        [rule for rule in rules if rule.is_whole] for rules in (outcome.final, outcome.pending)
+    )
+    return next(iter(final or pending[-1:]), None)
 
 
 def _questions(subject: Subject, rules: list[Rule]) -> Result:

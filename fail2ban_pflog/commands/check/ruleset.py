@@ -97,12 +97,14 @@ class Rule:
         verb: ``pass``, ``block``, ``rdr pass``, ...; ``?`` where the line is not understood.
         parts: the named groups of the expression above.
         inner: the rules of an inline anchor; None for all others.
+        confined: whether it stands in an anchor that is not whole.
     """
 
     text: str
     verb: str = "?"
     parts: dict[str, Optional[str]] = field(default_factory=dict)
     inner: Optional[list[Rule]] = None
+    confined: bool = False
 
     @property
     def anchor(self) -> Optional[str]:
@@ -149,11 +151,18 @@ class Rule:
         return network.prefixlen >= _WIDE[network.version]
 
     @property
-    def is_partial(self) -> bool:
-        """Whether it takes only some ports, or not TCP, or is restricted otherwise."""
+    def is_whole(self) -> bool:
+        """Whether it takes TCP from most sources to all ports, of this host at least."""
         named = [self.parts.get(name) for name in ("ports", "port", "os")]
-        protocol = self.parts.get("protocol") or "tcp"
-        return bool(any(named) or protocol not in ("tcp", "6") or self.restrictions)
+        target = self.parts.get("target") or "any"
+        return not (
+            self.is_narrow
+            or self.confined
+            or any(named)
+            or self.parts.get("protocol") not in (None, "tcp", "6")
+            or self.restrictions
+            or (self.verb != "block" and target != "any" and not target.startswith("("))
+        )
 
     @property
     def is_usual(self) -> bool:

@@ -26,11 +26,16 @@ from .errors import Exit, UsageError, printable
 
 __all__ = ["Parser", "main", "parser"]
 
-_COMMANDS = (
-    "commands.setup.command", "commands.check.command", "commands.print", "backtest.command",
-    "commands.export.command", "commands.check.blocks",
-)  # fmt: skip
-"""The modules of the sub-commands, in the order in which the help lists them."""
+_COMMANDS = {
+    "setup": "commands.setup.command",
+    "check": "commands.check.command",
+    "print": "commands.print",
+    "backtest": "backtest.command",
+    "explain": "backtest.command",
+    "export": "commands.export.command",
+    "pf-blocks": "commands.check.blocks",
+}
+"""Sub-command -> its module, in the order in which the help lists them."""
 
 _WORDS = {"help": "--help", "version": "--version"}
 """Commands that people type for options."""
@@ -69,12 +74,17 @@ class Parser(argparse.ArgumentParser):
         super().error(printable(message))
 
 
-def parser() -> argparse.ArgumentParser:
-    """Make the parser of the whole command line."""
+def parser(command: str = "") -> argparse.ArgumentParser:
+    """Make the parser of the command line.
+
+    Args:
+        command: The only sub-command that is needed: no other module is imported then.
+    """
     made = Parser(prog="fail2ban-pflog", description="Read the BSD packet filter's log (pflog).")
     made.add_argument("-V", "--version", action="version", version=f"%(prog)s {__version__}")
     commands = made.add_subparsers(metavar="COMMAND", dest="command", required=True)
-    for name in _COMMANDS:
+    modules = [_COMMANDS[command]] if command in _COMMANDS else dict.fromkeys(_COMMANDS.values())
+    for name in modules:
         importlib.import_module(f"{__package__}.{name}").add_command(commands)
     return made
 
@@ -91,7 +101,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in _WORDS:
         words = [*words[1:2], _WORDS[words[0]]] if words[0] == "help" else ["--version"]
-    arguments = parser().parse_args(words)
+    arguments = parser(words[0] if words else "").parse_args(words)
     try:
         return int(arguments.run(arguments))
     except BrokenPipeError:  # the reader (head, less) has seen enough

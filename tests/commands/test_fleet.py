@@ -118,6 +118,7 @@ def test_the_jail_agrees(database: Any, host: str, names: list[str]) -> None:
     missed = {source for where, source, *_ in answers()[4][1:] if where == host}
     captures = [str(DATA / f"{name}.pflogd.pcap") for name in names]
     command = [*COMMAND, "backtest", "--config", str(ROOT / "config"), "--jail", "pflog", "--json"]
+    command += ["--set", "prefix6=128"]  # the question is about addresses
     done = subprocess.run([*command, *captures], capture_output=True, text=True, cwd=ROOT)
     (jail,) = json.loads(done.stdout)["jails"]
     assert {ban["source"] for ban in jail["bans"]} == sources - missed

@@ -172,17 +172,17 @@ class _Printer:
         self, formatter: Formatter, records: Iterable[Record], lengths: Iterable[int]
     ) -> list[str]:
         lines: list[str] = []
+        tests, stamp = self._tests, self._stamps.text
         for (seconds, microseconds, frame), length in zip(records, lengths):
             try:
                 packet = formatter.decode(frame)
-                if not all(test(seconds, frame, packet) for test in self._tests):
+                if tests and not all(test(seconds, frame, packet) for test in tests):
                     continue
                 if self._as_json:
                     found = fields(packet, frame)._asdict()
                     line = json.dumps({"time": self._stamps.iso(seconds, microseconds), **found})
                 else:
-                    text = formatter.text(packet, frame, length)
-                    line = f"{self._stamps.text(seconds, microseconds)} {text}"
+                    line = f"{stamp(seconds, microseconds)} {formatter.text(packet, frame, length)}"
             except PflogError as error:
                 self._first_error = self._first_error if self._bad else str(error)
                 self._bad += 1

@@ -24,7 +24,7 @@ from fail2ban_pflog.backtest.replay import jail as jails
 from fail2ban_pflog.backtest.replay import patches, run
 from fail2ban_pflog.backtest.replay import replay as judge
 from fail2ban_pflog.backtest.replay.configuration import Configuration
-from fail2ban_pflog.jail.attribution import begins_with_address
+from fail2ban_pflog.backtest.replay.jail import begins_with_address
 from fail2ban_pflog.pflog.packet import Decoder
 from fail2ban_pflog.sources.captures import Captures
 

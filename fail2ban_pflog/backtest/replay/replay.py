@@ -28,7 +28,6 @@ from collections.abc import Hashable
 from typing import Any, Callable, NamedTuple, Optional
 
 from ...errors import PflogError
-from ...jail.attribution import begins_with_address
 from ...pflog.packet import Packet
 from ...pflog.savefile import Record
 from ...pipeline import Group
@@ -40,6 +39,7 @@ from .jail import (
     EveryPacket,
     FailTicket,
     ban_manager,
+    begins_with_address,
     end_of_ban,
     filter_of,
     now,

@@ -47,7 +47,7 @@ class Action(ActionBase):
         for option in unknown:
             rows.append(("Warning", f"option {option} of pflog-backend.py is unknown"))
             logSys.error("pflog-backend.py has no option %s; there is path", option)
-        tell_in_status(jail, rows)
+        add_to_status(jail, rows)
 
     def start(self):
         """Do nothing."""
@@ -123,7 +123,7 @@ def add_path(path):
 
 
 class StandIn(FileFilter):
-    """A filter that keeps its jail up, reads nothing and tells in the status what is wrong."""
+    """A filter that keeps its jail up, reads nothing and shows in the status what is wrong."""
 
     problem = ""
 
@@ -132,7 +132,7 @@ class StandIn(FileFilter):
         getattr(self, "_reload_logs", {}).pop(path, None)
 
     def stay_idle(self, problem):
-        """Idle it is anyway."""
+        """Do nothing: it is idle anyway."""
 
     def run(self):
         """Wait for the end."""
@@ -213,14 +213,14 @@ def idler(transmitter, command):
         return None
 
 
-def tell_in_status(jail, rows):
-    """Let ``fail2ban-client status`` of the jail that loads tell what it loaded.
+def add_to_status(jail, rows):
+    """Show in ``fail2ban-client status`` of this jail what it loaded.
 
     And what failed at a reload, say half of an upgrade: what was loaded before goes on.
     """
     status = type(jail.filter).status
 
-    def told(flavor="basic"):
+    def status_with_rows(flavor="basic"):
         answer = status(jail.filter, flavor=flavor)
         return answer if flavor in ("stats", "short") else [*answer, *rows, *capture()]
 
@@ -228,11 +228,11 @@ def tell_in_status(jail, rows):
         logSys.error("pflog-backend.py, what was loaded before goes on: %s", problem)
         rows.append(("Warning", problem))
 
-    jail.filter.status, jail.filter.stay_idle = told, go_on
+    jail.filter.status, jail.filter.stay_idle = status_with_rows, go_on
 
 
 def capture():
-    """Return a row for the status: what reads interfaces; none where that cannot be told."""
+    """Return a row for the status: what reads interfaces; none where that is not known."""
     if "fail2ban_pflog.backend" not in sys.modules:
         return []
     try:
@@ -240,5 +240,5 @@ def capture():
 
         return [("Capture", about())]
     except BaseException as error:
-        logSys.debug("nothing to tell of pcapy: %r", error)
+        logSys.debug("pcapy's version is not known: %r", error)
         return []

@@ -17,7 +17,7 @@ help:
 	@echo "make test-spark  run docs/fleet.md's SQL in Spark; installs Java and pyspark (450 MB)"
 	@echo "make completions  write completions/ anew, after a change of the command lines"
 	@echo "make dist    build sdist and wheel below dist/, and test the wheel"
-	@echo "make test-compiled  the same with what judges packets compiled by mypyc"
+	@echo "make test-compiled  the same with the packets' path compiled by mypyc"
 	@echo "make deb     build Debian's package below dist/"
 	@echo "make test-deb  install, try and purge it in a throw-away Debian"
 	@echo "make clean   remove what the others made"
@@ -85,7 +85,7 @@ dist: setup
 	@$(PY) -m pip install --quiet --disable-pip-version-check build twine
 	@scripts/dist
 
-# The same tests where what judges packets is compiled by mypyc.
+# The same tests with the modules that every packet goes through compiled by mypyc.
 test-compiled: setup
 	@$(PY) -m pip install --quiet --disable-pip-version-check build twine
 	@FAIL2BAN_PFLOG_COMPILE=1 scripts/dist

@@ -9,7 +9,7 @@ before the 15th frame is sent until fail2ban calls the jail's action; scanners c
 With others: the same while three more jails listen to the interface.
 
 In a flood: the same while forged sources, each a packet, come at some rate, as fast as two cores
-can make and judge them; packets that the kernel dropped are told, and scanners that were missed.
+can make and process them; with the packets that the kernel dropped and the scanners missed.
 
 Idle: CPU time per second of a server whose jail listens and hears nothing, of which fail2ban's
 own threads and the classic jail's are shown beside it.
@@ -124,7 +124,7 @@ def idle(server: Server) -> float:
     return (cpu(server.process.pid) - before) / IDLE * 1000
 
 
-def told(found: list[float]) -> str:
+def in_words(found: list[float]) -> str:
     """Tell latencies in words."""
     found.sort()
     return (
@@ -147,7 +147,7 @@ def floods(folder: Path, server: Server, name: str, send: Callable[[list[bytes]]
             flooder.wait()
         row = server.status("pflog")[INTERFACE]
         print(
-            f"  ours in a flood of {rate:,} a second: {told(found)}; "
+            f"  ours in a flood of {rate:,} a second: {in_words(found)}; "
             f"{SCANNERS_IN_FLOOD - len(found)} of {SCANNERS_IN_FLOOD} scanners missed; {row}"
         )
 
@@ -216,7 +216,7 @@ def main(scanners: int) -> None:
         }
     print(f"from the {PORTS}th frame to the ban: {scanners} scanners, one after the other")
     for way, (found, waiting) in results.items():
-        print(f"  {way:13} {told(found)}; idle {waiting:.1f} ms of CPU a second")
+        print(f"  {way:13} {in_words(found)}; idle {waiting:.1f} ms of CPU a second")
     one, _, two = (statistics.median(found) for found, _ in results.values())
     print(f"  ratio of the medians {two / one:.1f}")
 

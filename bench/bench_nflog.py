@@ -21,7 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench_latency import CLOCK, PORTS, latencies, told
+from bench_latency import CLOCK, PORTS, in_words, latencies
 from bench_server import cpu
 
 from tests.support.linux import FLOOD, GROUP, Linux, linux, missing
@@ -107,7 +107,7 @@ def measure(net: Linux, folder: Path, scanners: int, *, classic: bool) -> str:
         for process in processes:
             process.terminate()
             process.wait()
-    return f"{told(found)}, {len(found)} of {scanners} found; {spent:.0f} us of CPU a packet"
+    return f"{in_words(found)}, {len(found)} of {scanners} found; {spent:.0f} us of CPU a packet"
 
 
 def main(scanners: int) -> None:

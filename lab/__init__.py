@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Captures with labels: made by real programs (lab.py), made up (synthetic.py), and judged."""
+"""Captures with labels: made by real programs (lab.py), made up (synthetic.py), and evaluated."""

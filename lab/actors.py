@@ -61,9 +61,9 @@ def part(last: int, what: str, *arguments: object, kind: str = "bystander") -> A
 
 def tool(last: int, kind: str, command: str, what: str = "") -> Actor:
     """Make a scanner or sweeper that runs a command; {hosts} are the 30 hosts."""
-    told = command.replace("{hosts}", f"{HOSTS} hosts").replace(" {host}", "")
+    shown = command.replace("{hosts}", f"{HOSTS} hosts").replace(" {host}", "")
     filled = command.replace("{hosts}", f"{host(0)}-{100 + HOSTS - 1}")
-    return Actor(f"203.0.113.{last}", kind, what or told, filled)
+    return Actor(f"203.0.113.{last}", kind, what or shown, filled)
 
 
 def server(last: int, what: str, command: str, kind: str = "bystander", config: str = "") -> Actor:

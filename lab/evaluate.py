@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Who would be banned of captures with labels, by the backtest's own judging, and who wrongly.
+"""Which sources of captures with labels would be banned, by the backtest, and which wrongly.
 
     python -m lab.evaluate [--jail J] [--mode M] [--form F] [--set OPTION=VALUE] STEM...
 
@@ -28,8 +28,8 @@ from fail2ban_pflog.sources.captures import Captures
 
 from .labels import destination_of, source_of, target_of
 
-__all__ = ["FORMS", "JAILS", "MODES", "Source", "judge", "savefile", "sources_of", "stems", "table",
-           "wrong"]  # fmt: skip
+__all__ = ["FORMS", "JAILS", "MODES", "Source", "replay", "savefile", "sources_of", "stems",
+           "table", "wrong"]  # fmt: skip
 
 CONFIG = Path(__file__).resolve().parents[1] / "config"
 JAILS = ("pflog", "pflog-strict", "pflog-slow")
@@ -60,12 +60,12 @@ class Source(NamedTuple):
 
     @property
     def honest(self) -> bool:
-        """Whether nobody may ban it."""
+        """Whether no jail may ban it."""
         return self.kind.startswith(HONEST)
 
     @property
     def must_not_be_banned_by(self) -> frozenset[str]:
-        """The jails that must let it be; what is debatable is pflog-strict's to judge."""
+        """The jails that must not ban it; what is debatable pflog-strict may ban."""
         if self.honest:
             return frozenset(JAILS)
         few = self.kind == "debatable" and self.targets < FOUND_FROM
@@ -109,18 +109,18 @@ def savefile(stem: Path, form: str) -> Path:
     return plain if plain.exists() else plain.with_suffix(".pcap.xz")
 
 
-def judge(
+def replay(
     stem: Path, form: str, names: Sequence[str], settings: Mapping[str, str], config: Path = CONFIG
 ) -> list[Source]:
-    """Let jails judge a capture, all in one pass.
+    """Replay a capture through jails, all in one pass.
 
     form: live or pflogd.  settings: options of the jails, such as mode.  config: the
     folder of fail2ban's configuration.
     Raises ValueError where something went wrong in fail2ban.
     """
     configuration = Configuration(config)
-    judges = [Replay(configuration.load(name, settings), lines=False) for name in names]
-    run = Run(judges)
+    replays = [Replay(configuration.load(name, settings), lines=False) for name in names]
+    run = Run(replays)
     run.read(Captures([str(savefile(stem, form))], print))
     if run.problems:
         raise ValueError("; ".join(run.problems))
@@ -220,7 +220,7 @@ def main() -> int:
     for stem in stems(arguments.stems):
         for mode in arguments.mode or MODES:
             for form in arguments.form or FORMS:
-                sources = judge(stem, form, names, {**settings, "mode": mode}, arguments.config)
+                sources = replay(stem, form, names, {**settings, "mode": mode}, arguments.config)
                 bad = list(wrong(sources, names, mode))
                 print(
                     f"\n{stem.name} {form} {mode}: {len(bad)} wrong; banned by {', '.join(names)}"

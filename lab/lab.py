@@ -198,13 +198,13 @@ def write(stem: Path, actors: Sequence[Actor], capture: Path) -> None:
         if source in known and known[source].kind == "slow scanner":
             apart = [end - STRETCHED * back for back in reversed(range(len(theirs)))]
             packets[source] = [one._replace(time=when) for when, one in zip(apart, theirs)]
-    told = {
+    meaning = {
         source: Label(known[source].kind, known[source].what)
         if source in known
         else _others(source)
         for source in (*packets, *known)
     }
-    labels.write(stem, itertools.chain.from_iterable(packets.values()), told)
+    labels.write(stem, itertools.chain.from_iterable(packets.values()), meaning)
 
 
 def _others(source: str) -> Label:

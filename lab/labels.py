@@ -100,7 +100,7 @@ def write(stem: Path, dropped: Iterable[Dropped], labels: Mapping[str, Label]) -
                 frame = pflog(packet, inbound, passed)
                 cut = frame[:snaplen]
                 file.write(struct.pack("<IIII", whole, micros, len(cut), len(frame)) + cut)
-    told: dict[str, dict[str, Union[str, int]]] = {
+    labelled: dict[str, dict[str, Union[str, int]]] = {
         source: {
             **labels[source]._asdict(),
             "distinct_ports_blocked": len(ports[source]),
@@ -109,4 +109,4 @@ def write(stem: Path, dropped: Iterable[Dropped], labels: Mapping[str, Label]) -
         }
         for source in sorted(set(packets) | set(labels))
     }
-    stem.with_name(f"{stem.name}.labels.json").write_text(json.dumps(told, indent=1) + "\n")
+    stem.with_name(f"{stem.name}.labels.json").write_text(json.dumps(labelled, indent=1) + "\n")

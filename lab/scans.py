@@ -163,8 +163,8 @@ def udp_scans(scene: Scene) -> None:
             (HIGH_UDP_SERVICES, "services above 1024"),
         ):
             for count in (16, 30, 40):
-                told = f"UDP scan from {_name(sport)}: {count} {what}"
-                source = scene.add("scanner", told, rnd.choice((NMAP, LINUX)), rnd.random() < 0.25)
+                words = f"UDP scan from {_name(sport)}: {count} {what}"
+                source = scene.add("scanner", words, rnd.choice((NMAP, LINUX)), rnd.random() < 0.25)
                 one, times = source.own_port() if sport == OWN else sport, rnd.choice((1, 2))
                 for port in _some(scene, known, count):
                     for _ in range(times):

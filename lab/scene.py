@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Made-up sources: who sends what to whom, and when.
+"""Made-up sources: what each sends, where to, and when.
 
 All asks HOSTS hosts behind one firewall, or one of them.
 """

@@ -4,7 +4,7 @@
     python -m lab.synthetic STEM [SEED]    writes STEM.live.pcap, .pflogd.pcap, .labels.json,
                                            and STEM.asked...: hosts that this host asked
 
-The same seed makes the same captures.  ``scene.KINDS`` tells what is to become of whom,
+The same seed makes the same captures.  ``scene.KINDS`` says what is to become of which,
 ``honest`` and ``scans`` what they do.
 """
 

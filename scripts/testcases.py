@@ -8,7 +8,7 @@ NAME: only these tests (regular expressions).
 
 Each run is a process of its own, in a directory with a copy of fail2ban and of its stock
 configuration; ``make compat`` does it with fail2ban 1.1.  Exits 1 when the runs have different
-outcomes, or a test that the patch brings fails.  Equal outcomes are not judged: some of the tests
+outcomes, or a test that the patch brings fails.  Equal outcomes are no failure: some of the tests
 fail on any host that lacks what they look for.  A test that differs is run again alone, ATTEMPTS
 times at the most, for some depend on how busy the host is.
 """
@@ -101,7 +101,7 @@ def run(names: list[str], *options: str, patch: Optional[Path] = None) -> Outcom
         return {re.sub(r"\(/.*\)", "", test): outcome for test, outcome in outcomes.items()}
 
 
-def told(outcomes: Outcomes) -> str:
+def in_words(outcomes: Outcomes) -> str:
     """Count the outcomes, in words."""
     counts = Counter(outcomes.values())
     return f"{len(outcomes)} tests: " + ", ".join(f"{counts[key]} {key}" for key in sorted(counts))
@@ -140,13 +140,13 @@ def main() -> int:
         child(given.registered, given.names)
         return 0
     plain = run(given.names)
-    print(f"without the backend     {told(plain)}")
+    print(f"without the backend     {in_words(plain)}")
     registered = run(given.names, "--registered")
-    print(f"with it registered      {told(registered)}")
+    print(f"with it registered      {in_words(registered)}")
     same = compare(plain, registered, "--registered")
     if given.patch is not None:
         patched = run(given.names, patch=given.patch)
-        print(f"with {given.patch.name} {told(patched)}")
+        print(f"with {given.patch.name} {in_words(patched)}")
         same = compare(plain, patched, patch=given.patch) and same
     print("the same, test for test" if same else "NOT the same")
     return 0 if same else 1

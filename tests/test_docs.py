@@ -51,10 +51,10 @@ def settings(file: str, name: str) -> dict[str, str]:
 
 def test_manual_lists_the_backends_options() -> None:
     """fail2ban-pflog.conf(5) has each option, in order, with its default."""
-    told = documented(section("THE BACKEND"))
-    assert list(told) == list(Options._fields)
+    described = documented(section("THE BACKEND"))
+    assert list(described) == list(Options._fields)
     words = {"interface": "pflog0", "bpf": "all packets."}
-    assert told == {
+    assert described == {
         **{name: str(value) for name, value in Options()._asdict().items()},
         "silence": short(Options().silence),
         **words,
@@ -69,11 +69,11 @@ def test_manual_lists_the_filters_options() -> None:
         for name in settings("filter.d/pflog.conf", "Definition")
         if not re.fullmatch(made, name)
     ]
-    told = documented(section("THE FILTER"))
-    assert sorted(told) == sorted(names)
+    described = documented(section("THE FILTER"))
+    assert sorted(described) == sorted(names)
     for name, default in settings("filter.d/pflog.conf", "Definition").items():
         if name in ("direction", "mode"):
-            assert told[name] == default
+            assert described[name] == default
 
 
 def test_manual_lists_the_actions_options() -> None:
@@ -93,17 +93,17 @@ def test_manual_lists_the_loaders_options() -> None:
     assert list(documented(section("THE LOADER"))) == re.findall(r"(\w+)=", signature[1])
 
 
-def test_manual_tells_the_jails() -> None:
+def test_manual_describes_the_jails() -> None:
     """It has the thresholds of each jail, and the defaults of what they are made of."""
     rows = re.findall(r"^\.It (pflog.*)$", section("THE JAILS"), re.MULTILINE)
-    told = {name: values for name, *values in (row.split(" Ta ") for row in rows)}
+    described = {name: values for name, *values in (row.split(" Ta ") for row in rows)}
     file = "jail.d/pflog.conf"
     jails = configparser.RawConfigParser()
     jails.read(REPO / "config" / file)
     keys = ("maxretry", "findtime", "bantime")
-    assert told == {name: [jails[name][key] for key in keys] for name in jails.sections()}
+    assert described == {name: [jails[name][key] for key in keys] for name in jails.sections()}
     defaults = {**settings(file, "DEFAULT"), "mode": jails["pflog"]["mode"]}
-    del defaults["pflog_action_mwl"]  # told in words
+    del defaults["pflog_action_mwl"]  # described in words
     assert defaults.items() <= documented(section("THE JAILS")).items()
 
 
@@ -196,21 +196,24 @@ def test_each_source_file_names_its_licence() -> None:
 
 
 def examples() -> list[tuple[str, list[str]]]:
-    """Commands of docs/backtest.md that are told with what they print: arguments, lines."""
+    """Commands of docs/backtest.md shown with what they print: arguments, lines."""
     blocks = re.findall(
         r"^    \$ fail2ban-pflog ((?:.*\\\n)*.*)\n((?:    .*\n|\n(?=    ))+)",
         (REPO / "docs/backtest.md").read_text(),
         re.MULTILINE,
     )
     return [
-        (re.sub(r"\\\n\s+", "", words), [line[4:] for line in told.splitlines() if line.strip()])
-        for words, told in blocks
+        (re.sub(r"\\\n\s+", "", words), [line[4:] for line in shown.splitlines() if line.strip()])
+        for words, shown in blocks
     ]
 
 
-@pytest.mark.parametrize(("words", "told"), examples(), ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize(("words", "shown"), examples(), ids=lambda value: str(value)[:20])
 def test_backtests_print_what_is_documented(
-    words: str, told: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: str,
+    shown: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What docs/backtest.md shows of a command is what it prints, but for what ... stands for."""
     monkeypatch.chdir(REPO)
@@ -221,7 +224,7 @@ def test_backtests_print_what_is_documented(
     printed = capsys.readouterr().out.splitlines()
     monkeypatch.undo()
     time.tzset()
-    assert len(told) > 5
-    for line in told:
+    assert len(shown) > 5
+    for line in shown:
         begin = line.removesuffix("...").rstrip()
         assert any(each.rstrip().startswith(begin) for each in printed), line

@@ -37,7 +37,7 @@ def test_destination_selects_in_every_mode(mode: str) -> None:
 
 
 def test_the_source_is_who_counts() -> None:
-    """IPv4 and IPv6 addresses are told without their port."""
+    """IPv4 and IPv6 addresses are found without their port."""
     pflog = Pflog()
     assert pflog.source(line(tcp(40000, 22, SYN))) == SOURCE
     assert pflog.source(line(tcp(40000, 22, SYN, SOURCE6, HOST6))) == SOURCE6

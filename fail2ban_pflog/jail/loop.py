@@ -42,12 +42,12 @@ class Loop:
     Args:
         filter_: fail2ban's filter of the jail, which counts lines.
         pipeline: makes the lines.
-        selfcheck: is told of what comes and what becomes of it.
+        selfcheck: counts what comes and what becomes of it.
 
     Attributes:
         lag: seconds between a packet and its arrival here.
         is_introduced: whether the log says what is read, since the last reload.
-        unexpected: the last error that nobody has thought of, logged once; "" where all is well.
+        unexpected: the last error that was not expected, logged once; "" where all is well.
     """
 
     def __init__(self, filter_: Any, pipeline: Pipeline, selfcheck: SelfCheck) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a jail that looks healthy may lack: packets, lines, failures.  Each is told once.
+"""What a jail that looks healthy may lack: packets, lines, failures.  Each is logged once.
 
 A jail whose filter never matches, whose expression takes nothing or whose ignoreip takes
 all bans nobody, and nothing else would say so.

@@ -165,7 +165,7 @@ def at_any_ttl(packet: Packet) -> Kind:
 
 
 def _other(packet: Packet) -> Kind:
-    """Judge what has no ports."""
+    """Classify what has no ports."""
     protocol, version, kind = packet.protocol, packet.head.version, packet.kind
     if packet.traits & LATER:
         return kinds.FRAGMENT
@@ -207,7 +207,7 @@ def _syn(dport: int, ttl: int, header: int) -> Kind:
 
 
 def _cut_tcp(sport: int, dport: int, ttl: int, length: int, traits: int) -> Kind:
-    """Judge a segment whose flags are unknown by its length: it may be a late one, or backscatter.
+    """Classify a segment without flags by its length: it may be a late one, or backscatter.
 
     Either the savefile was cut (FreeBSD's pflogd leaves of IPv6 TCP only the ports) or
     the packet is a tiny first fragment (`nmap -f`).
@@ -251,7 +251,7 @@ def _udp(sport: int, dport: int, ttl: int, traits: int) -> Kind:
 
 
 def _sctp(packet: Packet, frame: bytes) -> Kind:
-    """Judge by the first chunk."""
+    """Classify by the first chunk."""
     at = packet.start + _SCTP_SIZE
     if packet.traits & LATER or packet.dport < 0:
         return kinds.FRAGMENT if packet.traits & LATER else kinds.OTHER

@@ -127,7 +127,7 @@ class Dedup(Generic[_Item]):
     REMEMBER = 3
     """A target is remembered for this many windows after it was last seen.  With one, a
     monitor that tries the same ten ports once per findtime would count twenty: fail2ban
-    estimates what lies beyond the edge of its own window from the rate before."""
+    estimates what is beyond the edge of its own window from the rate before."""
 
     def __init__(
         self,

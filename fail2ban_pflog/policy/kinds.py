@@ -204,7 +204,7 @@ BROADCAST = Kind("BROADCAST", ANY, "broadcast or multicast")
 ICMP_OTHER = Kind("ICMP_OTHER", ANY, "ICMP errors and answers")
 OTHER = Kind("OTHER", ANY, "another protocol, or ports that were not captured")
 
-# -- never: not blocked, not to be blamed on the source, or wanted
+# -- never: not blocked, not the source's doing, or wanted
 QUESTION = Kind("QUESTION", NEVER, "opens a connection to outside, as pf logged it", asks=NORMAL)
 ANSWER = Kind("ANSWER", NEVER, "an answer to what this host asked, as pf logged it")
 PASSED = Kind("PASSED", NEVER, "pf did not drop it")

@@ -452,7 +452,7 @@ def test_two_options_are_a_map() -> None:
 
 
 def test_one_option_is_a_line() -> None:
-    """The values of one option are dots, joined only where something lies between them."""
+    """The values of one option are dots, joined only where something is between them."""
     (picture,) = sweep.of_sweep(outcomes(maxretry=[str(number) for number in range(5, 40)]), [7])
     figure = drawn(picture)
     check_layout(figure)

@@ -50,9 +50,9 @@ class Checked:
     def checks(self, *options: str) -> list[dict[str, str]]:
         self._capsys.readouterr()
         self.status = main(["check", "--json", *self.options, *options])
-        told = json.loads(self._capsys.readouterr().out)
-        assert told["status"] == self.status
-        self.found = told["checks"]
+        printed = json.loads(self._capsys.readouterr().out)
+        assert printed["status"] == self.status
+        self.found = printed["checks"]
         return self.found
 
     def says(self, name: str, mark: str, *words: str) -> None:
@@ -182,13 +182,13 @@ def test_no_jail_at_all(checked: Checked) -> None:
 
 
 def test_jail_that_reads_text(checked: Checked) -> None:
-    """A host that uses fail2ban-pflogd alone is told so, not that it has no jail."""
+    """A host that uses fail2ban-pflogd alone gets that said, not that it has no jail."""
     checked.server("[pflog-text]\nenabled = true\nlogpath = {path}\naction = recorder\n")
     checked.says("jails", "ok", "pflog-text: reads text", "fail2ban-pflogd --check")
 
 
 def test_configuration_that_cannot_be_read(checked: Checked) -> None:
-    """What the client stumbles over is told."""
+    """What stops the client is reported."""
     server = checked.server()
     (server.config / "jail.local").write_text("this is no configuration\n")
     checked.says("config", "WRONG", "jail.local")
@@ -265,7 +265,7 @@ def test_jail_that_the_server_does_not_have(checked: Checked) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to listen")
 def test_listening_is_tried() -> None:
-    """An interface is opened for an instant; what is wrong with it is told."""
+    """An interface is opened for an instant; what is wrong with it is reported."""
     pytest.importorskip("pcapy")
     loopback = next(name for _, name in socket.if_nameindex() if name.startswith("lo"))
     assert "it is no log interface of" in str(listen(loopback))

@@ -420,7 +420,7 @@ def test_interface_that_cannot_be_read(
 
 
 def test_pflogds_file(host: Host) -> None:
-    """A file with fresh packets is well; the delay of the bans is told, with what helps."""
+    """A file with fresh packets is well; the delay of the bans is reported, with what helps."""
     host.follow(packets())
     host.says(Mark.OK, "/var/log/pflog", "newest packet is 29s old")
     if host.system == "freebsd":
@@ -438,7 +438,7 @@ def test_snaplen_of_freebsd(freebsd: Host) -> None:
 
 
 def test_options_of_pflogd_are_kept(freebsd: Host) -> None:
-    """What is to be set is told together with what is set."""
+    """What is to be set is printed together with what is set."""
     freebsd.tools["sysrc -n pflog_flags"] = "-s 116 -x\n"
     freebsd.follow(packets(116))
     freebsd.says(Mark.NOTE, "snaplen 116", "sysrc pflog_flags='-x -s 160'")

@@ -33,7 +33,7 @@ DEFAULTS = ("-max_total_time=60", "-max_len=400", "-verbosity=0", "-print_final_
 
 
 def one_input(data: bytes) -> None:
-    """Check one input: as a frame with a length that lies, and as a savefile."""
+    """Check one input: as a frame with a wrong length, and as a savefile."""
     check_frame(data, None)
     if len(data) > 2:
         check_frame(data[2:], int.from_bytes(data[:2], "big"))

@@ -175,7 +175,7 @@ def test_banned_source_is_muted(tmp_path: Path) -> None:
 
 
 def test_brake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With brake=2 the third ban waits, is told once, and comes a minute later."""
+    """With brake=2 the third ban waits, is logged once, and comes a minute later."""
     ticks = [100.0]
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
     path = tmp_path / "pflog"
@@ -300,20 +300,22 @@ def test_short_forms_of_status_are_fail2bans(flavor: str) -> None:
 def test_silence_is_told_once(monkeypatch: Any, tmp_path: Path) -> None:
     """One warning when no packet came for `silence`, one notice when they come again."""
     ticks = [100.0]
-    told: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(backend.time, "monotonic", lambda: ticks[0])
     path = tmp_path / "pflog"
     path.write_bytes(savefile_header())
-    monkeypatch.setattr(FilterPflog, "report", lambda _self, _level, message: told.append(message))
+    monkeypatch.setattr(
+        FilterPflog, "report", lambda _self, _level, message: messages.append(message)
+    )
     filter_ = make(silence="15m")
     filter_.addLogPath(str(path))
     for ticks[0] in (200.0, 999.0, 1001.0, 1500.0):
         drain(filter_)
-    assert [message[:20] for message in told] == ["no packet for 900 s:"]
+    assert [message[:20] for message in messages] == ["no packet for 900 s:"]
     with path.open("ab") as file:
         file.write(scan("192.0.2.7", range(1, 2), NOW))
     drain(filter_)
-    assert told[1:] == ["packets are coming again"]
+    assert messages[1:] == ["packets are coming again"]
 
 
 def test_prefix6_bans_the_network() -> None:

@@ -291,7 +291,7 @@ def test_a_ban_that_waited_is_as_long_as_any(make: Make) -> None:
 
 
 def test_who_waits_can_be_unbanned_or_ignored(make: Make) -> None:
-    """An unban and ignoreip hold for those who wait, too; of an unban the client is told."""
+    """An unban and ignoreip hold for sources that wait; the client's answer counts an unban."""
     world = brake(make)
     remove = world.jail.actions.removeBannedIP
     assert remove("192.0.2.2", ifexists=True) == 1

@@ -3,7 +3,7 @@
 
 Each capture is what a firewall dropped, whole as a live reader sees it and cut as pflogd
 writes it: FreeBSD's (``labelled``), nftables' (``labelled2``, ``lab``: see lab/lab.py), and
-made-up sources (lab/synthetic.py).  All are judged by the backtest, which is fail2ban's
+made-up sources (lab/synthetic.py).  All are replayed by the backtest, which is fail2ban's
 own code on the packets' clock; some also by a real fail2ban server, which must come to the
 same bans.
 """
@@ -43,7 +43,7 @@ REAL = (
 )
 SYNTHETIC = "synthetic"
 SERVED = (("labelled/bystanders", "live", "aggressive"), ("lab/lab", "pflogd", "normal"))
-"""What a real server judges as well; each of these takes some seconds."""
+"""What is given to a real server as well; each of these takes some seconds."""
 
 NOT_FOUND = (
     # By design, docs/jails.md: nothing tells these from active FTP, media and late answers.
@@ -77,30 +77,30 @@ def stem(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="module")
-def judged(stem: Callable[[str], Path]) -> Callable[[str, str, str], list[Source]]:
-    """What the shipped jails make of a capture in a form and mode, each judged once."""
+def replayed(stem: Callable[[str], Path]) -> Callable[[str, str, str], list[Source]]:
+    """What the shipped jails make of a capture in a form and mode, each replayed once."""
 
     @cache
-    def judge(capture: str, form: str, mode: str) -> list[Source]:
-        return evaluate.judge(stem(capture), form, JAILS, {"mode": mode})
+    def replay(capture: str, form: str, mode: str) -> list[Source]:
+        return evaluate.replay(stem(capture), form, JAILS, {"mode": mode})
 
-    return judge
+    return replay
 
 
 @pytest.fixture(scope="module")
 def tell(request: pytest.FixtureRequest) -> Iterator[Callable[[Iterable[str]], None]]:
     """Print what was found behind all tests."""
-    told: list[str] = []
-    yield told.extend
+    rows: list[str] = []
+    yield rows.extend
     with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
-        print("", *told, sep="\n")
+        print("", *rows, sep="\n")
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("capture", [*REAL, SYNTHETIC])
 def test_scanners_are_banned_and_nobody_else(
-    judged: Callable[[str, str, str], list[Source]],
+    replayed: Callable[[str, str, str], list[Source]],
     tell: Callable[[Iterable[str]], None],
     capture: str,
     form: str,
@@ -110,7 +110,7 @@ def test_scanners_are_banned_and_nobody_else(
 
     Scans and sweeps of ACK type are found in mode aggressive.
     """
-    sources = judged(capture, form, mode)
+    sources = replayed(capture, form, mode)
     tell([f"{capture}, {form}, {mode}: sources, and banned by {', '.join(JAILS)}"])
     tell(evaluate.table(sources, JAILS))
     shown = [source for source in sources if not is_not_found(source, form)]
@@ -126,7 +126,7 @@ def test_hosts_that_were_asked(tmp_path: Path, mode: str, form: str) -> None:
     """
     stories = (*asked.STORIES, asked.scan_by_an_asked_host)
     synthetic.make(tmp_path / "with", 1, stories)
-    sources = evaluate.judge(tmp_path / "with", form, JAILS, {"mode": mode})
+    sources = evaluate.replay(tmp_path / "with", form, JAILS, {"mode": mode})
     assert [source for source in sources if source.honest and source.banned] == []
     assert [source.banned for source in sources if not source.honest] == [set(JAILS)]
     silent = Scene(1)
@@ -134,7 +134,7 @@ def test_hosts_that_were_asked(tmp_path: Path, mode: str, form: str) -> None:
         story(silent)
     dropped = [each for each in silent.dropped if not each.passed]
     labels.write(tmp_path / "without", dropped, silent.labels)
-    banned = evaluate.judge(tmp_path / "without", form, JAILS, {"mode": mode})
+    banned = evaluate.replay(tmp_path / "without", form, JAILS, {"mode": mode})
     assert sum("pflog" in source.banned for source in banned) > len(banned) / 2
 
 
@@ -143,7 +143,7 @@ def is_not_found(source: Source, form: str) -> bool:
 
 
 def test_scanners_are_banned_soon(
-    judged: Callable[[str, str, str], list[Source]],
+    replayed: Callable[[str, str, str], list[Source]],
     tell: Callable[[Iterable[str]], None],
 ) -> None:
     """Half of the scanners are banned by their 15th target, nine of ten by their 20th.
@@ -153,27 +153,27 @@ def test_scanners_are_banned_soon(
     tried = sorted(
         source.tried
         for capture in REAL
-        for source in judged(capture, "live", "normal")
+        for source in replayed(capture, "live", "normal")
         if source.tried
     )
     median, most = (tried[len(tried) * part // 100] for part in (50, 90))
     tell([f"targets until a ban by [pflog], live: median {median}, 90th percentile {most}"])
     assert median <= 15
     assert most <= 20
-    for source in judged(SYNTHETIC, "live", "normal"):
+    for source in replayed(SYNTHETIC, "live", "normal"):
         assert source.kind != "evader" or 0 < source.tried <= WITHIN, source
 
 
 @pytest.mark.parametrize(("capture", "form", "mode"), SERVED)
 def test_a_server_bans_whom_the_backtest_bans(
     server: Callable[..., f2b.Server],
-    judged: Callable[[str, str, str], list[Source]],
+    replayed: Callable[[str, str, str], list[Source]],
     capture: str,
     form: str,
     mode: str,
 ) -> None:
     """Each jail bans the same sources when a real fail2ban reads the capture from a file."""
-    sources = judged(capture, form, mode)
+    sources = replayed(capture, form, mode)
     banned = banned_by_server(server(""), DATA / f"{capture}.{form}.pcap", mode)
     by_server = {
         # IPv6 sources are banned with their network.
@@ -184,10 +184,10 @@ def test_a_server_bans_whom_the_backtest_bans(
 
 
 def banned_by_server(server: f2b.Server, capture: Path, mode: str) -> dict[str, set[str]]:
-    """Let the shipped jails of a server judge a capture; returns the jails that banned a source.
+    """Let the shipped jails of a server read a capture; returns the jails that banned a source.
 
     The capture's times are shifted to now, and it is appended to a savefile that the jails
-    follow.  Behind it comes one more scanner: once that is banned, all before it was judged.
+    follow.  Behind it comes one more scanner: once that is banned, all before it was read.
     """
     savefile = server.folder / "pflog"
     savefile.write_bytes(capture.read_bytes()[:FILE_HEADER_SIZE])
@@ -234,7 +234,7 @@ class Score(NamedTuple):
 
 
 def score(sources: Iterable[Source], banned: set[str]) -> Score:
-    """Count whom a rule banned of sources that had packets dropped."""
+    """Count what a rule banned of the sources that had packets dropped."""
     hit = [source for source in sources if source.address in banned]
     return Score(
         sum(source.honest for source in hit),
@@ -249,7 +249,7 @@ def score(sources: Iterable[Source], banned: set[str]) -> Score:
 @pytest.mark.parametrize("form", FORMS)
 def test_peers(
     stem: Callable[[str], Path],
-    judged: Callable[[str, str, str], list[Source]],
+    replayed: Callable[[str, str, str], list[Source]],
     tell: Callable[[Iterable[str]], None],
     form: str,
     tmp_path: Path,
@@ -267,7 +267,7 @@ def test_peers(
                 **{
                     f"[pflog] {mode}": {
                         source.address
-                        for source in judged(capture, form, mode)
+                        for source in replayed(capture, form, mode)
                         if "pflog" in source.banned
                     }
                     for mode in MODES
@@ -294,12 +294,12 @@ def test_peers(
         assert normal.scanners > rules["CrowdSec: 15 TCP ports"].scanners
 
 
-def test_debatable_hosts(judged: Callable[[str, str, str], list[Source]]) -> None:
+def test_debatable_hosts(replayed: Callable[[str, str, str], list[Source]]) -> None:
     """README says which of the hosts that its table leaves out are banned."""
     debatable = [
         source
         for capture in REAL
-        for source in judged(capture, "live", "normal")
+        for source in replayed(capture, "live", "normal")
         if source.kind == "debatable" and source.packets
     ]
     (banned,) = [source for source in debatable if "pflog" in source.banned]

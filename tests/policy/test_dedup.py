@@ -39,7 +39,7 @@ class Dedup:
         inner = module.Dedup[bytes](what, window, source_of=classifier.source, **rest)
         self.__dict__.update(inner=inner, classifier=classifier, released=[])
 
-    def judge(self, seconds: float, frame: bytes) -> str:
+    def verdict(self, seconds: float, frame: bytes) -> str:
         packet = Decoder("<").packet(frame)
         kind = self.classifier.kind(seconds, packet, frame)
         if not self.classifier.counts(kind):
@@ -71,28 +71,28 @@ def syn(port: int, *addresses: str, **header: int) -> bytes:
 def test_each_port_passes_once() -> None:
     """Retries of one port are repeats; another port, protocol or source passes."""
     distinct = Dedup()
-    assert distinct.judge(0, syn(22)) == PASS
-    assert distinct.judge(1, syn(22)) == REPEAT
-    assert distinct.judge(2, tcp(50001, 22, SYN)) == REPEAT
-    assert distinct.judge(3, syn(23)) == PASS
-    assert distinct.judge(4, udp(40000, 22)) == PASS
-    assert distinct.judge(5, syn(22, ONE)) == PASS
+    assert distinct.verdict(0, syn(22)) == PASS
+    assert distinct.verdict(1, syn(22)) == REPEAT
+    assert distinct.verdict(2, tcp(50001, 22, SYN)) == REPEAT
+    assert distinct.verdict(3, syn(23)) == PASS
+    assert distinct.verdict(4, udp(40000, 22)) == PASS
+    assert distinct.verdict(5, syn(22, ONE)) == PASS
     assert (distinct.passed, distinct.repeats, len(distinct)) == (4, 2, 2)
 
 
 def test_host_counts_destinations() -> None:
     """With distinct=host a destination passes once, whatever port it is asked for."""
     distinct = Dedup("host")
-    assert distinct.judge(0, syn(22, ONE, "10.0.0.1")) == PASS
-    assert distinct.judge(0, syn(23, ONE, "10.0.0.1")) == REPEAT
-    assert distinct.judge(0, syn(22, ONE, "10.0.0.2")) == PASS
+    assert distinct.verdict(0, syn(22, ONE, "10.0.0.1")) == PASS
+    assert distinct.verdict(0, syn(23, ONE, "10.0.0.1")) == REPEAT
+    assert distinct.verdict(0, syn(22, ONE, "10.0.0.2")) == PASS
 
 
 def test_none_passes_every_packet_that_the_mode_counts() -> None:
     """With distinct=none repeats pass; what the filter would not match still does not."""
     distinct = Dedup("none")
-    assert [distinct.judge(0, syn(22)) for _ in range(3)] == [PASS] * 3
-    assert distinct.judge(0, udp(53, 30000)) == IGNORED
+    assert [distinct.verdict(0, syn(22)) for _ in range(3)] == [PASS] * 3
+    assert distinct.verdict(0, udp(53, 30000)) == IGNORED
 
 
 @pytest.mark.parametrize(
@@ -107,82 +107,82 @@ def test_modes_count_more_and_more(mode: str, verdicts: list[str]) -> None:
     """normal counts a SYN, aggressive an echo request too, any also a late answer."""
     distinct = Dedup(mode=mode)
     packets = (syn(22), echo(), udp(53, 30000))
-    assert [distinct.judge(0, packet) for packet in packets] == verdicts
-    assert distinct.judge(0, syn(22, direction=2)) == IGNORED
+    assert [distinct.verdict(0, packet) for packet in packets] == verdicts
+    assert distinct.verdict(0, syn(22, direction=2)) == IGNORED
 
 
 def test_pings_of_one_host_are_one() -> None:
     """A packet without ports counts once per destination: a ping flood is no sweep."""
     distinct = Dedup(mode="aggressive")
-    assert [distinct.judge(second, echo()) for second in range(3)] == [PASS, REPEAT, REPEAT]
-    assert distinct.judge(3, echo(ONE, "10.99.0.3")) == PASS
+    assert [distinct.verdict(second, echo()) for second in range(3)] == [PASS, REPEAT, REPEAT]
+    assert distinct.verdict(3, echo(ONE, "10.99.0.3")) == PASS
 
 
 def test_a_port_passes_again_after_it_was_quiet() -> None:
     """It is remembered for three windows since it was last seen."""
     distinct = Dedup(window=60)
-    assert distinct.judge(0, syn(22)) == PASS
-    assert distinct.judge(179, syn(22)) == REPEAT
-    assert distinct.judge(358, syn(22)) == REPEAT
-    assert distinct.judge(538, syn(22)) == PASS
+    assert distinct.verdict(0, syn(22)) == PASS
+    assert distinct.verdict(179, syn(22)) == REPEAT
+    assert distinct.verdict(358, syn(22)) == REPEAT
+    assert distinct.verdict(538, syn(22)) == PASS
 
 
 def test_the_window_changes_at_any_time() -> None:
     """fail2ban's findtime may be set while the jail runs."""
     distinct = Dedup(window=60)
-    distinct.judge(0, syn(22))
+    distinct.verdict(0, syn(22))
     distinct.window = 5
-    assert distinct.judge(15, syn(22)) == PASS
+    assert distinct.verdict(15, syn(22)) == PASS
 
 
 def test_a_late_packet_is_a_repeat_and_a_clock_set_back_is_none() -> None:
     """Packets may arrive out of order; one from another time is new."""
     distinct = Dedup(window=60)
-    assert distinct.judge(1000, syn(22)) == PASS
-    assert distinct.judge(990, syn(22)) == REPEAT
-    assert distinct.judge(1119, syn(22)) == REPEAT
-    assert distinct.judge(10, syn(22)) == PASS
-    assert distinct.judge(11, syn(22)) == REPEAT
+    assert distinct.verdict(1000, syn(22)) == PASS
+    assert distinct.verdict(990, syn(22)) == REPEAT
+    assert distinct.verdict(1119, syn(22)) == REPEAT
+    assert distinct.verdict(10, syn(22)) == PASS
+    assert distinct.verdict(11, syn(22)) == REPEAT
 
 
 def test_what_the_filter_selects_by_is_told_apart() -> None:
     """A jail for one interface or rule gets its line also after another dropped the port."""
     distinct = Dedup()
-    assert distinct.judge(0, syn(22, rule=1)) == PASS
-    assert distinct.judge(0, syn(22, rule=2)) == PASS
-    assert distinct.judge(0, syn(22, rule=2)) == REPEAT
+    assert distinct.verdict(0, syn(22, rule=1)) == PASS
+    assert distinct.verdict(0, syn(22, rule=2)) == PASS
+    assert distinct.verdict(0, syn(22, rule=2)) == REPEAT
 
 
 def test_directions_are_told_apart_where_both_count() -> None:
     """With direction=in|out a packet that went out does not hide one that came in."""
     distinct = Dedup(direction="in|out")
-    assert distinct.judge(0, syn(22, direction=2)) == PASS
-    assert distinct.judge(0, syn(22)) == PASS
+    assert distinct.verdict(0, syn(22, direction=2)) == PASS
+    assert distinct.verdict(0, syn(22)) == PASS
 
 
 def test_what_may_be_late_counts_ports_and_no_hosts() -> None:
     """Late packets go to few ports of many hosts: a plain ACK to one port of 30 hosts is one."""
     distinct = Dedup(mode="aggressive")
     hosts = [f"10.99.0.{last}" for last in range(2, 32)]
-    verdicts = [distinct.judge(0, tcp(40000, 3389, ACK, ONE, host)) for host in hosts]
+    verdicts = [distinct.verdict(0, tcp(40000, 3389, ACK, ONE, host)) for host in hosts]
     assert verdicts == [PASS] + [REPEAT] * 29
-    assert [distinct.judge(0, syn(3389, ONE, host)) for host in hosts] == [PASS] * 30
+    assert [distinct.verdict(0, syn(3389, ONE, host)) for host in hosts] == [PASS] * 30
 
 
 def test_a_banned_source_is_muted_then_counts_anew() -> None:
     """By the clock, until the firewall has caught up; ports it had tried before pass once more."""
     distinct = Dedup()
     distinct.clock = 1000.0
-    distinct.judge(10, syn(22, ONE))
-    distinct.judge(10, syn(22, TWO))
+    distinct.verdict(10, syn(22, ONE))
+    distinct.verdict(10, syn(22, TWO))
     distinct.banned(ONE, until=1005.0)
-    assert distinct.judge(12, syn(23, ONE)) == MUTED
+    assert distinct.verdict(12, syn(23, ONE)) == MUTED
     distinct.clock = 1004.9
-    assert distinct.judge(15.9, syn(22, ONE)) == MUTED
+    assert distinct.verdict(15.9, syn(22, ONE)) == MUTED
     distinct.clock = 1005.0
-    assert distinct.judge(12, syn(22, ONE)) == PASS
-    assert distinct.judge(12, syn(22, ONE)) == REPEAT
-    assert distinct.judge(16, syn(22, TWO)) == REPEAT
+    assert distinct.verdict(12, syn(22, ONE)) == PASS
+    assert distinct.verdict(12, syn(22, ONE)) == REPEAT
+    assert distinct.verdict(16, syn(22, TWO)) == REPEAT
     assert distinct.muted == 2
 
 
@@ -191,7 +191,7 @@ def test_an_unbanned_source_is_heard_at_once() -> None:
     distinct = Dedup()
     distinct.banned(ONE, until=5.0)
     distinct.unbanned(ONE)
-    assert distinct.judge(12, syn(23, ONE)) == PASS
+    assert distinct.verdict(12, syn(23, ONE)) == PASS
 
 
 # -- Holding -------------------------------------------------------------------------------
@@ -201,22 +201,22 @@ def test_packets_wait_until_their_source_may_matter() -> None:
     """With hold=3 two targets wait; the third gives back both, oldest first, and passes."""
     distinct = Dedup(hold=3)
     frames = [syn(port, ONE) for port in (21, 22, 23, 24)]
-    assert [distinct.judge(when, frame) for when, frame in enumerate(frames[:2])] == [HELD, HELD]
-    assert distinct.judge(2, frames[0]) == REPEAT
+    assert [distinct.verdict(when, frame) for when, frame in enumerate(frames[:2])] == [HELD, HELD]
+    assert distinct.verdict(2, frames[0]) == REPEAT
     assert (distinct.waiting, distinct.released) == (2, [])
-    assert distinct.judge(3, frames[2]) == PASS
+    assert distinct.verdict(3, frames[2]) == PASS
     assert (distinct.waiting, distinct.released) == (0, frames[:2])
-    assert distinct.judge(4, frames[3]) == PASS
+    assert distinct.verdict(4, frames[3]) == PASS
     assert (distinct.passed, distinct.released) == (2, [])
 
 
 def test_a_source_that_was_quiet_waits_again() -> None:
     """When nothing remembers a source any more its packets wait as at first."""
     distinct = Dedup(window=60, hold=2)
-    assert distinct.judge(0, syn(22)) == HELD
-    assert distinct.judge(800, syn(23)) == HELD
-    assert distinct.judge(801, syn(24)) == PASS
-    assert distinct.judge(1600, syn(25)) == HELD
+    assert distinct.verdict(0, syn(22)) == HELD
+    assert distinct.verdict(800, syn(23)) == HELD
+    assert distinct.verdict(801, syn(24)) == PASS
+    assert distinct.verdict(1600, syn(25)) == HELD
     assert distinct.waiting == 1
 
 
@@ -227,12 +227,12 @@ def test_forged_sources_push_out_one_another(each: int) -> None:
     distinct.max_bytes = 1 << 20
     flood = iter(range(1 << 24))
     for port in range(1, 15):
-        assert distinct.judge(port, syn(port, ONE)) == HELD
+        assert distinct.verdict(port, syn(port, ONE)) == HELD
         for number in (next(flood) for _ in range(900 // each)):
             source = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
             for forged in range(each):
-                distinct.judge(port, syn(20 + forged, source))
-    assert distinct.judge(15, syn(15, ONE)) == PASS
+                distinct.verdict(port, syn(20 + forged, source))
+    assert distinct.verdict(15, syn(15, ONE)) == PASS
     assert len(distinct.released) == 14
     assert distinct.evicted > 1000
     assert bool(distinct.evicted_early) == (each > 1)
@@ -243,12 +243,12 @@ def test_who_came_long_ago_is_forgotten() -> None:
     distinct = Dedup(window=100, hold=8)
     for number in range(500):
         source = f"10.1.{number >> 8}.{number & 255}"
-        distinct.judge(0, syn(22, source))
+        distinct.verdict(0, syn(22, source))
         if number % 2:
-            distinct.judge(0, syn(23, source))
+            distinct.verdict(0, syn(23, source))
     assert (len(distinct), distinct.waiting) == (500, 750)
     distinct.clock = 5000
-    distinct.judge(0, syn(24, "10.1.0.1"))
+    distinct.verdict(0, syn(24, "10.1.0.1"))
     assert (len(distinct), distinct.waiting) == (500, 751)
     distinct.clock = 9000
     assert (len(distinct), distinct.waiting) == (1, 3)
@@ -260,9 +260,9 @@ def test_no_packets_time_makes_others_be_forgotten(wrong: float) -> None:
     """A record of the year 2054, or one that is very late, is of its own source alone."""
     distinct = Dedup(window=60, hold=2)
     for port in range(1, 8):
-        distinct.judge(port, syn(port, ONE))
-    assert distinct.judge(8 + wrong, syn(22, TWO)) == HELD
-    assert [distinct.judge(9, syn(port, ONE)) for port in range(1, 8)] == [REPEAT] * 7
+        distinct.verdict(port, syn(port, ONE))
+    assert distinct.verdict(8 + wrong, syn(22, TWO)) == HELD
+    assert [distinct.verdict(9, syn(port, ONE)) for port in range(1, 8)] == [REPEAT] * 7
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -277,7 +277,7 @@ def test_nobody_is_forgotten_who_still_counts(seed: int) -> None:
         forgetful.clock = clock
         time = BEGIN + clock - (dice.uniform(0, 4200) if dice.random() < 0.1 else 0)
         frame = syn(dice.randrange(6), f"10.1.0.{dice.randrange(200)}")
-        assert forgetful.judge(time, frame) == never.judge(time, frame)
+        assert forgetful.verdict(time, frame) == never.verdict(time, frame)
         assert forgetful.released == never.released
         fewer += len(forgetful) < len(never)
     assert fewer > 1000
@@ -287,13 +287,13 @@ def test_nobody_is_forgotten_who_still_counts(seed: int) -> None:
 def test_a_new_hold_loses_and_doubles_nothing(what: str) -> None:
     """What waited counts, and what did not wait does not count again, when hold is changed."""
     distinct = Dedup(what, hold=8)
-    assert distinct.judge(0, syn(22, ONE)) == HELD
+    assert distinct.verdict(0, syn(22, ONE)) == HELD
     distinct.hold = 1
-    assert distinct.judge(1, syn(23, ONE)) == PASS
+    assert distinct.verdict(1, syn(23, ONE)) == PASS
     assert (distinct.released, distinct.waiting) == ([syn(22, ONE)], 0)
-    assert distinct.judge(2, syn(22, TWO)) == PASS
+    assert distinct.verdict(2, syn(22, TWO)) == PASS
     distinct.hold = 8
-    assert distinct.judge(3, syn(23, TWO)) == PASS
+    assert distinct.verdict(3, syn(23, TWO)) == PASS
     assert (distinct.released, distinct.waiting) == ([], 0)
 
 
@@ -303,7 +303,7 @@ def test_what_waits_is_bounded_whatever_counts() -> None:
     distinct.max_bytes = 500_000
     for number in range(400):
         for last in range(10):
-            distinct.judge(number, syn(22, f"10.1.0.{last}"))
+            distinct.verdict(number, syn(22, f"10.1.0.{last}"))
     assert 500 < distinct.waiting < 500_000 / module._HELD
     assert distinct.evicted > 0
 
@@ -324,19 +324,19 @@ def test_tables_of_a_process_share_memory() -> None:
 def test_a_prefix_is_one_source() -> None:
     """With prefix6=64 addresses of one /64 share their ports, and are banned together."""
     distinct = Dedup(prefix6=64)
-    assert distinct.judge(0, syn(22, "2001:db8:1:2::a")) == PASS
-    assert distinct.judge(0, syn(22, "2001:db8:1:2:ffff::b")) == REPEAT
-    assert distinct.judge(0, syn(22, "2001:db8:1:3::a")) == PASS
+    assert distinct.verdict(0, syn(22, "2001:db8:1:2::a")) == PASS
+    assert distinct.verdict(0, syn(22, "2001:db8:1:2:ffff::b")) == REPEAT
+    assert distinct.verdict(0, syn(22, "2001:db8:1:3::a")) == PASS
     distinct.banned("2001:db8:1:2::/64", until=5)
-    assert distinct.judge(2, syn(23, "2001:db8:1:2::c")) == MUTED
-    assert distinct.judge(2, syn(23, "2001:db8:1:3::c", HOST6)) == PASS
+    assert distinct.verdict(2, syn(23, "2001:db8:1:2::c")) == MUTED
+    assert distinct.verdict(2, syn(23, "2001:db8:1:3::c", HOST6)) == PASS
 
 
 def test_banned_takes_packed_addresses_too() -> None:
     """4 or 16 bytes do as well as text."""
     distinct = Dedup()
     distinct.banned(bytes((198, 51, 100, 1)), until=5)
-    assert distinct.judge(1, syn(22, ONE)) == MUTED
+    assert distinct.verdict(1, syn(22, ONE)) == MUTED
 
 
 def test_memory_is_bounded_and_says_what_it_forgot() -> None:
@@ -345,13 +345,13 @@ def test_memory_is_bounded_and_says_what_it_forgot() -> None:
     distinct = Dedup()
     distinct.max_bytes = 10 * (module._SOURCE + 2 * module._TARGET)
     for last in range(100):
-        distinct.judge(0, syn(22, f"198.51.100.{last}"))
-        distinct.judge(0, syn(23, f"198.51.100.{last}"))
+        distinct.verdict(0, syn(22, f"198.51.100.{last}"))
+        distinct.verdict(0, syn(23, f"198.51.100.{last}"))
     assert len(distinct) == 10
     assert distinct.evicted == distinct.evicted_early == 90
     distinct.inner.MAX_TARGETS_EACH = 5
     for port in range(100):
-        distinct.judge(0, syn(port, TWO))
+        distinct.verdict(0, syn(port, TWO))
     assert max(len(known.targets) for _, known in distinct._sources.highest(100)) == 5
 
 
@@ -360,7 +360,7 @@ def test_near_names_the_sources_that_hold_most() -> None:
     distinct = Dedup(hold=15)
     for last, count in ((1, 3), (2, 9), (3, 1), (4, 14)):
         for port in range(count):
-            distinct.judge(0, syn(100 + port, f"198.51.100.{last}"))
+            distinct.verdict(0, syn(100 + port, f"198.51.100.{last}"))
     assert [(source[-1], held) for source, held in distinct.near(3)] == [(4, 14), (2, 9), (1, 3)]
 
 
@@ -370,7 +370,7 @@ def test_banned_sources_are_bounded() -> None:
     distinct.inner.MAX_BANNED = 2
     for last in (1, 2, 3):
         distinct.banned(f"198.51.100.{last}", until=5)
-    verdicts = [distinct.judge(1, syn(22, f"198.51.100.{last}")) for last in (1, 2, 3)]
+    verdicts = [distinct.verdict(1, syn(22, f"198.51.100.{last}")) for last in (1, 2, 3)]
     assert verdicts == [PASS, MUTED, MUTED]
 
 
@@ -397,6 +397,6 @@ def test_a_monitor_of_ten_closed_ports_never_counts_fifteen(period: int) -> None
     for check in range(50):
         for number, port in enumerate((21, 23, 110, 143, 587, 993, 995, 3306, 5432, 8080)):
             seconds = check * period + number * 0.5
-            if distinct.judge(seconds, syn(port, ONE)) == PASS:
+            if distinct.verdict(seconds, syn(port, ONE)) == PASS:
                 count = failures.addFailure(FailTicket(IPAddr(ONE), seconds, []))
                 assert count < 15

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Verdicts are fail2ban's own: against a plain reference, on random jails and captures.
 
-The reference judges each packet when it comes, cleans up at every packet and asks fail2ban's
+The reference counts each packet when it comes, cleans up at every packet and asks fail2ban's
 list of bans for everything: nothing is held, no group_by_maxretry, nothing kept beside.
 """
 
@@ -22,7 +22,7 @@ pytest.importorskip("fail2ban")
 from fail2ban_pflog.backtest.replay import groups as family
 from fail2ban_pflog.backtest.replay import jail as jails
 from fail2ban_pflog.backtest.replay import patches, run
-from fail2ban_pflog.backtest.replay import replay as judge
+from fail2ban_pflog.backtest.replay import replay as replaying
 from fail2ban_pflog.backtest.replay.configuration import Configuration
 from fail2ban_pflog.backtest.replay.jail import begins_with_address
 from fail2ban_pflog.pflog.packet import Decoder
@@ -132,7 +132,7 @@ def reference(jail: Any, records: list[tuple[int, int, bytes]]) -> tuple[list[Ve
     return sorted(Verdict(*each) for each in bans), prevented
 
 
-def judged(one: judge.Replay, path: Path, holds: bool = True) -> tuple[list[Verdict], int]:
+def replayed(one: replaying.Replay, path: Path, holds: bool = True) -> tuple[list[Verdict], int]:
     """The same, as a backtest has it."""
     if not holds:
         one.dedup.hold = 1
@@ -141,7 +141,7 @@ def judged(one: judge.Replay, path: Path, holds: bool = True) -> tuple[list[Verd
     return verdicts(one)
 
 
-def verdicts(one: judge.Replay) -> tuple[list[Verdict], int]:
+def verdicts(one: replaying.Replay) -> tuple[list[Verdict], int]:
     bans = [
         Verdict(
             ban.source,
@@ -174,7 +174,7 @@ def test_as_the_reference(seed: int, tmp_path: Path) -> None:
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
         expected = reference(configuration.load("pflog", each), records)
-        assert judged(judge.Replay(configuration.load("pflog", each)), path) == expected
+        assert replayed(replaying.Replay(configuration.load("pflog", each)), path) == expected
         assert without_failures(verdicts(member)) == without_failures(expected)
 
 
@@ -191,8 +191,8 @@ def test_clock_steps_back(seed: int, tmp_path: Path) -> None:
     configuration = Configuration(CONFIG)
     together = members(configuration, settings, path)
     for each, member in zip(settings, together):
-        alone = judged(judge.Replay(configuration.load("pflog", each)), path)
-        plain = judged(judge.Replay(configuration.load("pflog", each)), path, holds=False)
+        alone = replayed(replaying.Replay(configuration.load("pflog", each)), path)
+        plain = replayed(replaying.Replay(configuration.load("pflog", each)), path, holds=False)
         assert alone == plain
         assert without_failures(verdicts(member)) == without_failures(alone)
 
@@ -210,17 +210,17 @@ def test_ban_of_a_younger_failure(tmp_path: Path) -> None:
     settings = [{**common, "maxretry": each} for each in ("3", "6")]
     configuration = Configuration(CONFIG)
     for each, member in zip(settings, members(configuration, settings, path)):
-        alone = judged(judge.Replay(configuration.load("pflog", each)), path)
+        alone = replayed(replaying.Replay(configuration.load("pflog", each)), path)
         assert len(alone[0]) >= 2
         assert without_failures(verdicts(member)) == without_failures(alone)
 
 
 def members(
     configuration: Configuration, settings: list[dict[str, str]], path: Path
-) -> list[judge.Replay]:
-    """The judges of a sweep, behind it."""
+) -> list[replaying.Replay]:
+    """The replays of a sweep, behind it."""
     together = [
-        judge.Replay(configuration.load("pflog", each), evidence=False, lines=False)
+        replaying.Replay(configuration.load("pflog", each), evidence=False, lines=False)
         for each in settings
     ]
     feeds = family.group_by_maxretry(configuration, "pflog", settings, together)
@@ -257,7 +257,7 @@ def filter_config(folder: Path, failregex: str, prefix: str = "") -> Configurati
     ],
 )
 def test_begins_with_address(tmp_path: Path, failregex: str, prefix: str, begins: bool) -> None:
-    """Only of filters that plainly blame what a line begins with may packets wait."""
+    """Packets may wait only where a filter plainly finds the address that a line begins with."""
     jail = filter_config(tmp_path / "config", failregex, prefix).load("mine", {})
     assert begins_with_address(jail.filter) == begins
 
@@ -275,13 +275,13 @@ def test_a_filter_must_show_whom_it_blames(tmp_path: Path) -> None:
     configuration = filter_config(tmp_path / "config", "^<ADDR>\\.22:", prefix)
     found = [(BEGIN + index / 9, syn(f"203.0.113.{index % 250}", 80)) for index in range(4000)]
     found += [(BEGIN + 900 + index / 9, syn(f"198.51.100.{index}", 22)) for index in range(40)]
-    one = judge.Replay(configuration.load("mine", {}))
-    judged(one, write(tmp_path / "pflog", found))
+    one = replaying.Replay(configuration.load("mine", {}))
+    replayed(one, write(tmp_path / "pflog", found))
     assert {ban.source for ban in one.bans} == {"10.99.0.2"}
 
 
 def test_filter_that_blames_the_destination(tmp_path: Path) -> None:
-    """A filter that blames others than the source is judged packet by packet, alone and swept."""
+    """A filter that finds other addresses is replayed packet by packet, alone and swept."""
     configuration = filter_config(tmp_path / "config", "^.*> <ADDR>\\.\\d+: ")
     path = write(
         tmp_path / "pflog",
@@ -291,11 +291,11 @@ def test_filter_that_blames_the_destination(tmp_path: Path) -> None:
         ],
     )
     settings = [{"maxretry": each} for each in ("2", "4")]
-    together = [judge.Replay(configuration.load("mine", each)) for each in settings]
+    together = [replaying.Replay(configuration.load("mine", each)) for each in settings]
     feeds = family.group_by_maxretry(configuration, "mine", settings, together)
     run.Run(together, feeds).read(Captures([str(path)], pytest.fail))
     for each, member in zip(settings, together):
-        alone = judge.Replay(configuration.load("mine", each))
-        assert judged(alone, path) == verdicts(member)
+        alone = replaying.Replay(configuration.load("mine", each))
+        assert replayed(alone, path) == verdicts(member)
         assert len(alone.bans) > 10
         assert {ban.source for ban in alone.bans} == {"10.99.0.1"}

@@ -149,8 +149,8 @@ def test_a_file_that_grows(tmp_path: Path) -> None:
     limits = sizes([str(path)])
     path.write_bytes(data)
     for grown in (True, False):
-        told: list[str] = []
-        captures = Captures([str(path)], told.append, limits)
+        messages: list[str] = []
+        captures = Captures([str(path)], messages.append, limits)
         assert sum(len(batch.records) for batch in captures) == 8_998
         assert captures.bad == (not grown)
         path.write_bytes(data[:-10])
@@ -210,23 +210,23 @@ def test_pcapng_of_several_interfaces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "messages"),
     [
         (struct.pack("<IIIII", 3, 20, 4, 0, 20), "no time"),
         (struct.pack("<IIIIIIII", 6, 32, 0, 0xFFFFFFFF, 0, 0, 0, 32), "time is"),
     ],
 )
-def test_pcapng_without_a_time(block: bytes, told: str) -> None:
+def test_pcapng_without_a_time(block: bytes, messages: str) -> None:
     """Packets without a time, or one that no savefile can hold, are refused."""
     data = pcapng([])
-    with pytest.raises(PflogError, match=told):
+    with pytest.raises(PflogError, match=messages):
         PcapngDecoder().feed(data + block)
 
 
 def test_damaged_and_foreign(
     tmp_path: Path, capture: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A damaged or foreign file is named, the good ones are judged, the status tells."""
+    """A damaged or foreign file is named, the good ones are replayed, the status says so."""
     foreign = tmp_path / "foreign"
     foreign.write_text("no savefile at all, but a text\n")
     cut = tmp_path / "cut.gz"

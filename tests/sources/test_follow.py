@@ -36,11 +36,11 @@ NOW = 1_780_000_000.0
 
 
 class Reader:
-    """A follower with a memory: what it told, what it delivered, its saved places."""
+    """A follower with a memory: what it logged, what it delivered, its saved places."""
 
     def __init__(self, path: Path, **options: object) -> None:
         self.path = path
-        self.told: list[str] = []
+        self.messages: list[str] = []
         self.numbers: list[int] = []
         self.saved: dict[str, int] = {}
         self.saved_at = 0
@@ -48,7 +48,7 @@ class Reader:
 
     def start(self, **options: object) -> None:
         self.follower = Follower(
-            self.path, lambda _level, message: self.told.append(message), **options
+            self.path, lambda _level, message: self.messages.append(message), **options
         )
 
     def save(self) -> None:
@@ -99,7 +99,7 @@ def test_follows_a_growing_file(path: Path) -> None:
         assert reader.poll() == [3]
         file.write(more[-30:])
     assert reader.poll() == [4]
-    assert reader.told == []
+    assert reader.messages == []
     assert reader.follower.state == "following"
 
 
@@ -111,7 +111,7 @@ def test_header_cut_in_two(path: Path, cut: int) -> None:
     assert reader.poll() == []
     path.write_bytes(savefile_header() + packets(range(1)))
     assert reader.poll() == [0]
-    assert reader.told == []
+    assert reader.messages == []
 
 
 def test_rotation_as_newsyslog_does_it(path: Path) -> None:
@@ -229,17 +229,17 @@ def test_shrinks_by_part_of_a_record(path: Path) -> None:
     assert reader.poll() == []
     path.write_bytes(savefile_header() + packets(range(4)))
     assert reader.poll() == [2, 3]
-    assert reader.told == []
+    assert reader.messages == []
 
 
 def test_damaged_record(path: Path) -> None:
-    """A damaged place is told once with its offset; the next plausible record goes on."""
+    """A damaged place is logged once with its offset; the next plausible record goes on."""
     good = packets(range(2))
     path.write_bytes(savefile_header() + good + b"\xff" * 77 + packets(range(2, 6)))
     reader = Reader(path)
     assert reader.poll() == [0, 1, 2, 3, 4, 5]
-    assert len(reader.told) == 2
-    assert f"damaged at offset {24 + len(good)}" in reader.told[0]
+    assert len(reader.messages) == 2
+    assert f"damaged at offset {24 + len(good)}" in reader.messages[0]
     assert reader.follower.damaged == 1
 
 
@@ -255,7 +255,7 @@ def test_damage_without_end(path: Path) -> None:
     reader = Reader(path)
     assert reader.poll() == [0]
     assert reader.poll() == []
-    assert len(reader.told) == 1
+    assert len(reader.messages) == 1
     with path.open("ab") as file:
         file.write(packets(range(1, 4)))
     assert reader.poll() == [1, 2, 3]
@@ -276,9 +276,9 @@ def test_foreign_file(path: Path, content: bytes, word: str) -> None:
     reader = Reader(path)
     assert reader.poll() == []
     assert reader.poll() == []
-    assert len(reader.told) == 1
-    assert str(path) in reader.told[0]
-    assert word in reader.told[0]
+    assert len(reader.messages) == 1
+    assert str(path) in reader.messages[0]
+    assert word in reader.messages[0]
     assert "idle because" in reader.follower.state
     path.unlink()
     path.write_bytes(savefile_header() + packets(range(2)))
@@ -322,23 +322,23 @@ def test_payload_cannot_forge_a_record(path: Path) -> None:
 
 @pytest.mark.parametrize("caplen", [600, 0xFFFF, 200_000, 0x7FFFFFFF])
 def test_captured_length_beyond_snaplen_is_damage(path: Path, caplen: int) -> None:
-    """A damaged length swallows nothing: it is told, and the records behind it are read."""
+    """A damaged length swallows nothing: it is logged, and the records behind it are read."""
     data = bytearray(savefile_header() + packets(range(9)))
     struct.pack_into("<I", data, 24 + len(packets(range(1))) + 8, caplen)
     path.write_bytes(data)
     reader = Reader(path)
     assert reader.poll() == [0, 2, 3, 4, 5, 6, 7, 8]
-    assert "damaged at offset" in reader.told[0]
+    assert "damaged at offset" in reader.messages[0]
 
 
 @pytest.mark.parametrize("name", ["pflog", "pflog.0"])
 def test_fifo_is_refused_at_once(path: Path, name: str) -> None:
-    """A FIFO, which would hold the jail, is told and left alone."""
+    """A FIFO, which would hold the jail, is reported and left alone."""
     os.mkfifo(path.with_name(name))
     reader = Reader(path)
     assert reader.poll() == []
-    assert "is no regular file" in reader.told[0]
-    assert len(reader.told) == 1
+    assert "is no regular file" in reader.messages[0]
+    assert len(reader.messages) == 1
 
 
 def test_removed_and_made_anew_after_a_restart(path: Path) -> None:
@@ -521,12 +521,12 @@ def test_file_that_the_system_cannot_read(
     for now[0] in (1.0, 2.0, 7.0, 13.0):
         assert reader.poll() == []
     assert os.strerror(code) in reader.follower.state
-    assert len(reader.told) == 1
+    assert len(reader.messages) == 1
     monkeypatch.setattr(readers.os, "pread", pread)
     now[0] += follow.RETRY
     assert reader.poll() == [2]
     assert reader.follower.state == "following"
-    assert reader.told[1:] == [f"{path}: is read again"]
+    assert reader.messages[1:] == [f"{path}: is read again"]
 
 
 def test_file_that_went_stale_and_was_replaced(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -583,7 +583,7 @@ def test_search_without_end_is_given_up(path: Path, monkeypatch: pytest.MonkeyPa
     path.rename(path.with_name("pflog.0"))
     path.write_bytes(savefile_header() + packets(range(2, 4)))
     assert [number for _ in range(4) for number in reader.poll()] == [2, 3]
-    assert "ended within a record" in reader.told[-1]
+    assert "ended within a record" in reader.messages[-1]
 
 
 def test_hole_is_skipped(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -729,7 +729,7 @@ def test_replaced_by_its_own_longer_copy(path: Path, how: str) -> None:
         reader.poll()
     assert reader.numbers == list(range(life.written))
     assert reader.follower.state == "following"
-    assert reader.told == []
+    assert reader.messages == []
     life.pflogd.close()
 
 
@@ -851,7 +851,7 @@ def test_more_rotations_than_are_looked_at(path: Path) -> None:
     path.write_bytes(savefile_header() + packets(range(1, 2)))
     reader = Reader(path, since=NOW - 5)
     reader.poll()
-    assert "only the newest 64 are read" in reader.told[0]
+    assert "only the newest 64 are read" in reader.messages[0]
 
 
 def test_old_capture_as_a_savefile(path: Path) -> None:
@@ -860,6 +860,6 @@ def test_old_capture_as_a_savefile(path: Path) -> None:
     reader = Reader(path, since=NOW + 300_000, now=lambda: NOW + 300_600)
     assert reader.poll() == []
     assert reader.poll() == []
-    (said,) = reader.told
+    (said,) = reader.messages
     assert "no packet of it counts" in said
     assert "fail2ban-pflog backtest" in said

@@ -56,7 +56,7 @@ def test_older_pcapy_gives_one_packet_a_call(world: World, monkeypatch: pytest.M
 
 
 def test_absent_interface_is_tried_with_growing_pauses(world: World) -> None:
-    """It is told once that the interface is missing; attempts become rare, never stop."""
+    """It is logged once that the interface is missing; attempts become rare, never stop."""
     world.activate = -5
     source = world.source()
     attempts = []
@@ -70,12 +70,12 @@ def test_absent_interface_is_tried_with_growing_pauses(world: World) -> None:
     assert gaps[:3] == list(live.PAUSES[:3])
     assert set(gaps[3:]) == {live.PAUSES[-1]}
     assert all(handle.closed for handle in world.handles)
-    assert world.told == ["waiting for pflog0: there is no such interface (yet)"]
+    assert world.messages == ["waiting for pflog0: there is no such interface (yet)"]
     world.activate = 0
     world.now += 10
     source.read()
     assert source.state == "listening"
-    assert world.told[1:] == ["listening on pflog0"]
+    assert world.messages[1:] == ["listening on pflog0"]
 
 
 def test_interface_that_vanishes_is_waited_for(world: World) -> None:
@@ -99,7 +99,7 @@ def test_filter_is_joined(world: World) -> None:
 
 
 def test_wrong_expression_leaves_it_idle(world: World) -> None:
-    """A wrong expression is told with libpcap's words, and nothing is read."""
+    """A wrong expression is reported with libpcap's words, and nothing is read."""
     world.refused = {"blok": 'unknown PF action "blok"'}
     source = world.source(expression="action blok", kernel_filters=["inbound"])
     assert source.read() == []
@@ -108,13 +108,13 @@ def test_wrong_expression_leaves_it_idle(world: World) -> None:
 
 
 def test_libpcap_without_pf_support(world: World) -> None:
-    """Without pf's words everything is read, and how to repair it is told."""
+    """Without pf's words everything is read, and how to repair it is logged."""
     world.refused = {"inbound": "libpcap was compiled on a machine without pf support"}
     world.frames = [(1, 2, b"x")]
     source = world.source(expression="tcp", kernel_filters=["inbound"])
     assert source.read() == [(1, 2, b"x")]
     assert world.handles[0].filters == ["tcp"]
-    assert "pip install --no-binary" in world.told[0]
+    assert "pip install --no-binary" in world.messages[0]
 
 
 def test_next_best_filter(world: World) -> None:
@@ -124,7 +124,7 @@ def test_next_best_filter(world: World) -> None:
     source.read()
     assert source.filter_expression == "(not action pass) and (tcp)"
     assert world.handles[0].filters == [source.filter_expression]
-    assert world.told == []
+    assert world.messages == []
 
 
 def test_other_link_type_is_refused(world: World) -> None:
@@ -146,7 +146,7 @@ def test_kernel_drops_are_counted_over_all_handles(world: World) -> None:
     world.dropped = 5
     world.now = 4
     source.read()
-    assert len([message for message in world.told if "dropped" in message]) == 1
+    assert len([message for message in world.messages if "dropped" in message]) == 1
     world.gone = True
     source.read()
     assert source.dropped == 5
@@ -163,13 +163,13 @@ def test_broken_pcapy_is_told_once(monkeypatch: pytest.MonkeyPatch, error: BaseE
     def broken(_name: str) -> None:
         raise error
 
-    told: list[str] = []
+    messages: list[str] = []
     monkeypatch.setattr(bpf.importlib, "import_module", broken)
-    source = LiveSource("pflog0", lambda _level, message: told.append(message))
+    source = LiveSource("pflog0", lambda _level, message: messages.append(message))
     for _ in range(3):
         assert source.read() == []
     assert repr(error) in source.state
-    assert told == [source.state]
+    assert messages == [source.state]
 
 
 def test_pcapy_of_another_python_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -222,12 +222,12 @@ def test_openbsd_has_sixteen_registers(
         source.close()
         world.now += 60
     assert source.dropped == 0
-    assert world.told == []
+    assert world.messages == []
 
 
 @pytest.mark.parametrize("error", ["PcapError", "BPFError"])
 def test_both_errors_of_pcapy_are_caught(world: World, error: str) -> None:
-    """A wrong expression is told, whichever of its errors pcapy raises."""
+    """A wrong expression is reported, whichever of its errors pcapy raises."""
     world.refused = {"blok": "unknown"}
     world.registers = 1 << 30 if error == "PcapError" else -1
     source = world.source(expression="blok" if error == "PcapError" else "port & 1")

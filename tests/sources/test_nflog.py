@@ -47,7 +47,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def source(world: World, **options: Any) -> LiveSource:
-    return LiveSource("nflog:5", lambda _level, message: world.told.append(message), **options)
+    return LiveSource("nflog:5", lambda _level, message: world.messages.append(message), **options)
 
 
 def heads(records: list[tuple[int, int, bytes]]) -> list[str]:
@@ -63,7 +63,7 @@ def test_reads_what_is_there_and_converts_it(world: World) -> None:
     assert [record[:2] for record in records] == [(5, 6), (7, 8)]
     assert heads(records[:1]) == [f"rule 0.drop-in.0/0(match): block in on {name}: "]
     assert len(records[1][2]) == live.SNAPLEN
-    assert (listening.read(), listening.state, world.told) == ([], "listening", [])
+    assert (listening.read(), listening.state, world.messages) == ([], "listening", [])
     assert world.handles[0].filters == []  # libpcap has none for this link type
     assert world.handles[0].settings["snaplen"] == nflog.SNAPLEN
 
@@ -151,7 +151,7 @@ def test_jails_with_other_expressions_share_a_group(world: World) -> None:
     jails = [
         Listener(
             "nflog:5",
-            lambda _level, message: world.told.append(message),
+            lambda _level, message: world.messages.append(message),
             expression=expression,
             kernel_filters=(),
             breadth=0,

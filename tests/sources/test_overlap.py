@@ -26,7 +26,7 @@ def test_backlog_first_then_live() -> None:
 
 
 def test_file_was_faster() -> None:
-    """Live packets that the file told already are left out, also of the same microsecond."""
+    """Live packets that the file had already are left out, also of the same microsecond."""
     overlap = Overlap()
     assert overlap.from_file(packets(1, 2, 2)) == packets(1, 2, 2)
     assert overlap.from_live(packets(1, 2, 2, 2, 3)) == packets(2, 3)

@@ -103,9 +103,10 @@ def test_who_begins_elsewhere_reads_the_same_pieces_soon(path: Path, cuts: list[
 
 def test_a_file_that_was_written_anew_is_read_anew(path: Path) -> None:
     """After a truncation the same inode holds other packets at the same offset."""
-    told: list[str] = []
+    messages: list[str] = []
     one, two = (
-        Follower(path, lambda _level, message: told.append(message), since=0.0) for _ in range(2)
+        Follower(path, lambda _level, message: messages.append(message), since=0.0)
+        for _ in range(2)
     )
     append(path, 1, 3000)
     assert drain(one) == drain(two) == list(range(3000))
@@ -115,7 +116,7 @@ def test_a_file_that_was_written_anew_is_read_anew(path: Path) -> None:
         file.write(savefile_header() + fresh)
     assert drain(one) == list(range(5000, 5040))
     assert drain(two) == list(range(5000, 5040))
-    assert all("truncated" in message for message in told)
+    assert all("truncated" in message for message in messages)
 
 
 def test_a_jail_that_blocks_does_not_hold_the_others_up(
@@ -193,10 +194,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def listener(told: list[str], mode: str = "normal", buffer: int = 1000) -> Listener:
+def listener(messages: list[str], mode: str = "normal", buffer: int = 1000) -> Listener:
     return Listener(
         "pflog0",
-        lambda _level, message: told.append(message),
+        lambda _level, message: messages.append(message),
         expression="",
         kernel_filters=KERNEL_FILTERS[mode],
         breadth=MODES[mode],
@@ -206,8 +207,8 @@ def listener(told: list[str], mode: str = "normal", buffer: int = 1000) -> Liste
 
 def test_an_interface_is_listened_to_once(world: World) -> None:
     """All jails hear the same packets, in order, through one handle; it lasts as long as one."""
-    told: list[str] = []
-    one, two = listener(told), listener(told, buffer=5000)
+    messages: list[str] = []
+    one, two = listener(messages), listener(messages, buffer=5000)
     world.frames = [(1, 0, b"a")]
     first = one.read()
     world.frames = [(2, 0, b"b")]
@@ -227,11 +228,11 @@ def test_an_interface_is_listened_to_once(world: World) -> None:
 
 def test_the_kernel_selects_for_the_most_curious(world: World) -> None:
     """Its filter leaves out only what no jail counts, also when jails come and go."""
-    told: list[str] = []
-    one = listener(told)
+    messages: list[str] = []
+    one = listener(messages)
     one.read()
     (handle,) = world.handles
-    two = listener(told, "aggressive")
+    two = listener(messages, "aggressive")
     two.close()
     one.close()
     normal, aggressive = KERNEL_FILTERS["normal"][0], KERNEL_FILTERS["aggressive"][0]
@@ -239,31 +240,31 @@ def test_the_kernel_selects_for_the_most_curious(world: World) -> None:
 
 
 def test_a_slow_jail_loses_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packets wait for a slow jail up to a bound; what it lost is told once, and counted."""
+    """Packets wait for a slow jail up to a bound; what it lost is logged once, and counted."""
     monkeypatch.setattr(shared, "MAX_BEHIND", 6)
     slow_told: list[str] = []
-    told: list[str] = []
-    slow, quick = listener(slow_told), listener(told)
+    messages: list[str] = []
+    slow, quick = listener(slow_told), listener(messages)
     for number in range(10):
         world.frames = [(number, 0, b"x"), (number, 1, b"y")]
         assert len(quick.read()) == 2
     assert [chunk[0][0] for chunk in iter(slow.read, Chunk())] == [7, 8, 9]
     assert (slow.lost, quick.lost) == (14, 0)
     assert len([message for message in slow_told if "too slow" in message]) == 1
-    assert told == []
+    assert messages == []
     slow.close()
     quick.close()
 
 
 def test_a_slow_jail_loses_nothing_for_packets_that_come_one_by_one(world: World) -> None:
     """The bound is in packets, however few the kernel hands over at once."""
-    told: list[str] = []
-    slow, quick = listener(told), listener(told)
+    messages: list[str] = []
+    slow, quick = listener(messages), listener(messages)
     for number in range(1000):
         world.frames = [(number, 0, b"x")]
         quick.read()
     assert [chunk[0][0] for chunk in iter(slow.read, Chunk())] == list(range(1000))
-    assert (slow.lost, told) == (0, [])
+    assert (slow.lost, messages) == (0, [])
     slow.close()
     quick.close()
 
@@ -271,8 +272,8 @@ def test_a_slow_jail_loses_nothing_for_packets_that_come_one_by_one(world: World
 def test_a_new_filter_loses_nothing(world: World) -> None:
     """A BSD's kernel forgets what it has, and its counters, where the filter changes: when a jail
     comes or goes, what is there is taken before, and drops are not counted from nothing."""
-    told: list[str] = []
-    one = listener(told)
+    messages: list[str] = []
+    one = listener(messages)
     one.read()
     (handle,) = world.handles
     set_filter = handle.setfilter
@@ -283,7 +284,7 @@ def test_a_new_filter_loses_nothing(world: World) -> None:
 
     handle.setfilter = flushing  # type: ignore[method-assign]
     world.frames, world.dropped = [(1, 0, b"x")] * 3, 5
-    two = listener(told, "aggressive")
+    two = listener(messages, "aggressive")
     assert [len(chunk) for chunk in iter(one.read, Chunk())] == [3]
     assert two.read() == []
     world.frames, world.dropped = [(2, 0, b"x")] * 2, 4
@@ -296,8 +297,8 @@ def test_a_new_filter_loses_nothing(world: World) -> None:
 
 def test_who_waits_is_woken_by_who_reads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Packets that another jail took from the kernel are not waited for."""
-    told: list[str] = []
-    one, two = listener(told), listener(told)
+    messages: list[str] = []
+    one, two = listener(messages), listener(messages)
     read_end, write_end = os.pipe()  # of an interface on which nothing comes
     monkeypatch.setattr(type(one.source), "fileno", lambda _: read_end)
     one.read()

@@ -13,7 +13,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 
 class Pflog:
-    """The filter `pflog` with options, told lines as the backend tells them."""
+    """The filter `pflog` with options, given lines as the backend gives them."""
 
     def __init__(self, **options: str) -> None:
         reader = FilterReader("pflog", "jail", options, basedir=str(CONFIG))
@@ -32,7 +32,7 @@ class Pflog:
                 setters.get(command[2], lambda _: None)(value)
 
     def source(self, line: str) -> Optional[str]:
-        """Return whom the line counts against; None where no expression matches."""
+        """Return the address that the line counts against; None where no expression matches."""
         found = self.filter.findFailure(("", "", line), 0)
         assert len(found) <= 1, f"{len(found)} expressions match {line}"
         return str(found[0][1]) if found else None

@@ -83,7 +83,7 @@ class World:
         self.registers = 1 << 30
         self.handles: list[Handle] = []
         self.now = 0.0
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def create(self, _interface: str) -> Handle:
         self.handles.append(Handle(self))
@@ -103,7 +103,7 @@ class World:
     def source(self, **options: Any) -> LiveSource:
         return LiveSource(
             "pflog0",
-            lambda _level, message: self.told.append(message),
+            lambda _level, message: self.messages.append(message),
             clock=lambda: self.now,
             **options,
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What others would make of a capture: the rules that people run on pf's log today.
 
-Both are told here as their authors published them, and nothing is added.
+Both are written here as their authors published them, and nothing is added.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ bantime  = 10m
 
 
 def banned_by_text_rule(stem: Path, form: str, folder: Path) -> set[str]:
-    """Return whom the text rule bans, by fail2ban's own code; its configuration goes to FOLDER."""
+    """Return what the text rule bans, by fail2ban's own code; its configuration goes to FOLDER."""
     shutil.copytree(evaluate.CONFIG, folder, dirs_exist_ok=True)
     (folder / "filter.d/tcpdump.conf").write_text(TEXT_FILTER)
     (folder / "jail.d/pf.conf").write_text(TEXT_JAIL)
-    judged = evaluate.judge(stem, form, ["pf"], {}, folder)
-    return {source.address for source in judged if source.banned}
+    replayed = evaluate.replay(stem, form, ["pf"], {}, folder)
+    return {source.address for source in replayed if source.banned}
 
 
 class Bucket:
@@ -82,7 +82,7 @@ class Bucket:
 
 
 def banned_by_crowdsec(stem: Path, form: str) -> set[str]:
-    """Return whom CrowdSec's rule for pf bans."""
+    """Return what CrowdSec's rule for pf bans."""
     buckets: dict[str, Bucket] = defaultdict(Bucket)
     banned = set()
     for _, records in Captures([str(evaluate.savefile(stem, form))], print):

@@ -25,8 +25,8 @@ def check_frame(frame: bytes, length: Optional[int]) -> None:
     if line is None:
         return
     long_way = Formatter("<")
-    told = long_way._long(long_way.decode(frame), frame, length)
-    assert line == told, "the short and the long way differ"
+    long = long_way._long(long_way.decode(frame), frame, length)
+    assert line == long, "the short and the long way differ"
     assert len(line) <= MAX_LINE
     assert LINE.fullmatch(line), repr(line)
     packet = FrameDecoder("<").packet(frame)

@@ -223,7 +223,7 @@ PACKAGED = f'pflog-backend.py[path="{SITE_PACKAGES}"]'
 
 @pytest.mark.parametrize("option", ["foo", "name", "self"])
 def test_unknown_option_of_the_loader(site: Site, option: str) -> None:
-    """It is told, and the backend is loaded all the same."""
+    """It is reported, and the backend is loaded all the same."""
     break_loader(site, f'pflog-backend.py[path="{SITE_PACKAGES}", {option}=bar]')
     site.server.start()
     site.others_are_well()
@@ -356,7 +356,7 @@ def test_command_that_hangs(site: Site) -> None:
 
 
 def test_stop_in_the_middle_of_a_batch(site: Site) -> None:
-    """What was read and not judged when a jail was stopped is read again when it is back."""
+    """What was read and not counted when a jail was stopped is read again when it is back."""
     site.jails(pflog={"ignorecommand": "sleep 0.01; false", "maxretry": "1"})
     site.server.start()
     sources = [f"203.0.113.{n}" for n in range(1, 101)]
@@ -426,7 +426,7 @@ def test_half_an_upgrade(site: Site, tmp_path: Path, gone: str) -> None:
 
 
 def test_odd_paths_at_run_time(site: Site, tmp_path: Path) -> None:
-    """Whatever is named as a savefile in a running jail is told; the others are read on."""
+    """Whatever is named as a savefile in a running jail is reported; the others are read on."""
     odd = tmp_path / "odd"
     odd.mkdir()
     (odd / "loop").symlink_to(odd / "loop")
@@ -451,7 +451,7 @@ def test_odd_paths_at_run_time(site: Site, tmp_path: Path) -> None:
 
 
 def test_locked_database(site: Site) -> None:
-    """Bans go on; it is told once, and over when it is over."""
+    """Bans go on; it is logged once, and over when it is over."""
     site.server.start()
     wait_for(lambda: "following" in site.server.client("status", "pflog"), "following")
     with contextlib.closing(sqlite3.connect(site.server.folder / "f2b.db")) as other:
@@ -467,7 +467,7 @@ def test_locked_database(site: Site) -> None:
 
 @pytest.mark.parametrize("what", ["text", "directory", "missing", "hole", "loop", "fifo"])
 def test_broken_savefile(site: Site, what: str) -> None:
-    """What takes the savefile's place is told; a savefile in its place is read."""
+    """What takes the savefile's place is reported; a savefile in its place is read."""
     site.server.start()
     path = site.paths["pflog"]
     site.bans("pflog")

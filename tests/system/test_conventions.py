@@ -106,9 +106,9 @@ def test_mails(
     append(savefile, scan(SCANNER, range(1, 16), time.time()))
     subject = f"Subject: [Fail2Ban] pflog: banned {SCANNER} from"
     wait_for(lambda: mails.exists() and "Regards" in mails.read_text().partition(subject)[2], "it")
-    told = mails.read_text().partition(subject)[2]
-    assert "nobody" in told
-    assert len(re.findall(rf"block in on \S+: {re.escape(SCANNER)}\.\d+ > ", told)) == (
+    mail = mails.read_text().partition(subject)[2]
+    assert "nobody" in mail
+    assert len(re.findall(rf"block in on \S+: {re.escape(SCANNER)}\.\d+ > ", mail)) == (
         15 if has_lines else 0
     )
     assert "ERROR" not in f2b.output()
@@ -150,7 +150,7 @@ def test_set_and_get(running: Server) -> None:
 
 
 def test_what_is_set_counts_at_once(running: Server, savefile: Path) -> None:
-    """maxretry, ignoreip and idle hold for the next packet; attempts and bans can be told."""
+    """maxretry, ignoreip and idle hold for the next packet; attempts and bans can be set."""
     assert str(running.ask("set", "pflog", "addignoreip", CLIENT)[0]) == CLIENT
     running.ask("set", "pflog", "maxretry", "3")
     append(savefile, scan(CLIENT, range(1, 16), time.time()))
@@ -168,7 +168,7 @@ def test_what_is_set_counts_at_once(running: Server, savefile: Path) -> None:
 
 
 def test_actions_properties(running: Server) -> None:
-    """An action's properties are told and set as those of any jail."""
+    """An action's properties are read and set as those of any jail."""
     assert running.ask("get", "pflog", "actions") == ["recorder"]
     assert "actionban" in running.ask("get", "pflog", "actionproperties", "recorder")
     assert running.ask("set", "pflog", "action", "recorder", "timeout", "5") == 5

@@ -433,7 +433,7 @@ def test_file_and_interface_together(server: MakeServer, namespace: str, savefil
 def test_what_was_told_live_is_not_told_again_after_a_restart(
     server: MakeServer, namespace: str, savefile: Path
 ) -> None:
-    """What pflogd flushes after a restart, but was told live before it, counts no more."""
+    """What pflogd flushes after a restart, but was read live before it, counts no more."""
     pytest.importorskip("pcapy", reason="needs pcapy-ng (`make test` builds it)")
     f2b = live_server(server, jail(savefile, "pflog[interface=pflog9, hold=1]"), namespace)
     wait_for(lambda: "listening" in f2b.status("pflog").get("pflog9", ""), "listening")

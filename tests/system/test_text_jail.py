@@ -66,7 +66,7 @@ def text_jail(log: Path) -> Any:
 
 
 def banned_by_text(log: Path, folder: Path) -> set[str]:
-    """Whom the jail bans when the log grows as it did, a minute at a time."""
+    """What the jail bans when the log grows as it did, a minute at a time."""
     growing = folder / "growing.log"
     growing.touch()
     lines = log.read_text().splitlines(keepends=True)
@@ -93,13 +93,13 @@ def banned_by_text(log: Path, folder: Path) -> set[str]:
 @pytest.mark.parametrize("capture", REAL)
 @pytest.mark.usefixtures("clock")
 def test_the_text_way_bans_whom_the_backend_bans(capture: str, form: str, tmp_path: Path) -> None:
-    """With the shipped options and thresholds a stock jail bans exactly whom [pflog] bans."""
+    """With the shipped options and thresholds a stock jail bans exactly what [pflog] bans."""
     stem = DATA / capture
     log = tmp_path / "pflog.log"
     write_log(evaluate.savefile(stem, form), log, *POLICY)
     expected = {
         source.address
-        for source in evaluate.judge(stem, form, ["pflog"], {"mode": "normal"})
+        for source in evaluate.replay(stem, form, ["pflog"], {"mode": "normal"})
         if "pflog" in source.banned
     }
     labelled = {source.address for source in evaluate.sources_of(stem)}
@@ -135,7 +135,7 @@ def test_without_a_policy_every_packet_is_a_line(tmp_path: Path) -> None:
 
 
 def test_findtime_says_how_long_a_target_is_remembered(tmp_path: Path) -> None:
-    """A target is told again after it was quiet for three findtimes."""
+    """A target is written again after it was quiet for three findtimes."""
     capture = tmp_path / "capture"
     times = (0, 100, 300, 600)
     records = (record(BEGIN + seconds, syn("198.51.100.7", 22)) for seconds in times)

@@ -49,7 +49,7 @@ def main() -> None:
         else:
             with linux(f"f2b-demo-{os.getpid()}") as net:
                 live(Path(name), net)
-        show("The server is stopped and its directory removed; nothing of the system was touched.")
+        show("The server is stopped and its directory removed; what was installed stays.")
 
 
 # -- live ----------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ from __future__ import annotations
 import ast
 import configparser
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -16,9 +18,11 @@ import pytest
 pytest.importorskip("fail2ban", reason="needs fail2ban (`make test` installs it)")
 
 from fail2ban_pflog import __version__
-from fail2ban_pflog.cli import main
+from fail2ban_pflog.cli import main, parser
 from fail2ban_pflog.options import Options, short
 from fail2ban_pflog.policy.kinds import KINDS, MODES
+from fail2ban_pflog.writer import options
+from tests.support.pflogs import shifted
 
 REPO = Path(__file__).resolve().parent.parent
 README = (REPO / "README.md").read_text()
@@ -228,3 +232,49 @@ def test_backtests_print_what_is_documented(
     for line in shown:
         begin = line.removesuffix("...").rstrip()
         assert any(each.rstrip().startswith(begin) for each in printed), line
+
+
+COMMANDS = re.findall(
+    r"^(?: {4}|\.Dl (?:# )?)(?:/usr/local/fail2ban-pflog/bin/)?(fail2ban-pflogd? (?:.*\\\n)*.*)$",
+    "\n".join(path.read_text() for path in (REPO / "README.md", *REPO.glob("docs/*.md"), *MANUALS)),
+    re.MULTILINE,
+)
+"""Commands of this package in all documents, with what stands behind them."""
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_documented_commands_are_taken(line: str) -> None:
+    """The parsers take each command of the documents; what stands behind two blanks is prose."""
+    program, *words = shlex.split(re.split(r"(?<=\S)  +|[|>]", line.replace("\\\n", ""))[0])
+    known = parser() if program == "fail2ban-pflog" else options.parser()
+    given = [word for word in words if word != "..."]
+    assert known.parse_args(given)
+
+
+READING = [each for each in COMMANDS if re.match(r"[\w-]+g \w+ .*/var/log/pflog", each, re.DOTALL)]
+EXTRAS = {"--plot": "matplotlib", "--html": "matplotlib", "--bpf": "pcapy", "--to": "pyarrow"}
+
+
+@pytest.mark.parametrize("line", READING)
+def test_documented_commands_run(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What reads /var/log/pflog runs as it stands, on a file that has a source of each command."""
+    for option, module in EXTRAS.items():
+        if option in line:
+            pytest.importorskip(module, reason="needs an extra")
+    (tmp_path / "log").mkdir()
+    scan = shifted(REPO / "tests/data/labelled/scrub.live.pcap", time.time() - 60)
+    (tmp_path / "log/pflog").write_bytes(scan)
+    for trusted in ("office.txt", "customers.txt"):
+        (tmp_path / trusted).write_text("192.0.2.0/24\n")
+    program = tmp_path / "fail2ban-pflog"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fail2ban_pflog "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    words = line.replace("/var/log/pflog", f"{tmp_path}/log/pflog")
+    words = re.sub(r"\bADDRESS\b|203\.0\.113\.7\b", "203.0.113.10", words)
+    done = subprocess.run(["sh", "-euc", words], capture_output=True, text=True)
+    assert (done.returncode in (0, 1), done.stderr) == (True, "")

@@ -127,7 +127,7 @@ def wireguard(last: int, what: str, port: str) -> Actor:
 
 
 def forger(last: int, victim: int, sport: int, dport: int, question: str) -> Actor:
-    """Make one who asks a server in the host's name, from ports that count up from SPORT."""
+    """Make one that asks a server in the host's name, from ports that count up from SPORT."""
     command = (
         f"sleep 4; hping3 -2 -a {{host}} -s {sport} -p {dport} -d {len(question)} -E {{config}}"
         f" -i u20000 -c 120 198.51.100.{victim}"
@@ -278,7 +278,7 @@ ACTORS = (
     server(84, "scamper, paris traceroute to 20 hosts",
            f"scamper -p 200 -c 'trace -P udp-paris' -i {' '.join(map(host, range(20)))}",
            "traceroute"),
-    # Victims of who forges the host's address; the forger's ports count up.
+    # Victims of one that forges the host's address; the forger's ports count up.
     server(85, "dnsmasq that was asked in this host's name from ports 20000 and up",
            f"{DNSMASQ} --port=53 {ANSWERS}", "backscatter"),
     forger(86, 85, 20000, 53, DNS_QUESTION),

@@ -43,7 +43,7 @@ SCENES: dict[str, Sequence[Actor]] = {"lab": ACTORS, "more": more.ACTORS}
 PREFIX = "pflab"
 GROUP = 5
 TIME_LIMIT = 100.0
-"""Seconds; who is not done by then is ended."""
+"""Seconds; what is not done by then is ended."""
 
 PACKETS_KEPT = defaultdict(lambda: 80, traceroute=600)
 """Of a source by its kind: nothing is learnt from the ten thousandth packet of a scan."""

@@ -66,7 +66,7 @@ MOST_ASKED = 4
 """Closed services that an honest host asks for: those of a mail client, web ports, ident."""
 
 MOST_OPENED = 2
-"""Strays for each service that a scan of known ports tries; who calls back hits one by chance in
+"""Strays for each service that a scan of known ports tries; a call back hits one by chance in
 two hundred times."""
 
 MOST_LENGTHS = 2

@@ -33,7 +33,7 @@ class Questions:
     """What this host asked in the last hour."""
 
     def __init__(self) -> None:
-        # Keyed hash of who asked what -> when.  Python's hash of bytes cannot be foreseen.
+        # Keyed hash of question and asker -> when.  Python's hash of bytes cannot be foreseen.
         self._asked: dict[int, float] = {}
 
     def __len__(self) -> int:

@@ -29,7 +29,7 @@ def lines(path: Path) -> list[str]:
 
 
 def test_labels_count_what_was_dropped(tmp_path: Path) -> None:
-    """Ports are counted once, targets once per host, packets each; who was let in counts 0."""
+    """Ports are counted once, targets once per host, packets each; what was let in counts 0."""
     syn = [frames.tcp(40000, port, frames.SYN) for port in (22, 22, 80)]
     dropped = [
         Dropped(9.0, True, frames.ip(ONE, host, 6, segment, 60))

@@ -122,7 +122,7 @@ def test_a_file_that_was_written_anew_is_read_anew(path: Path) -> None:
 def test_a_jail_that_blocks_does_not_hold_the_others_up(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who is far ahead waits a moment for the others, once, and then no more; who was left
+    """A jail far ahead waits a moment for the others, once, and then no more; one that was left
     behind misses nothing."""
     monkeypatch.setattr(shared, "MAX_CHUNKS", 2)
     pauses: list[float] = []

@@ -96,7 +96,7 @@ ROWS = {
 
 
 def good(name: str, path: Path, **options: str) -> str:
-    """A jail that bans who tries five ports; some of its options may be broken."""
+    """A jail that bans for five ports; some of its options may be broken."""
     lines = {
         "enabled": "true",
         "filter": "pflog",

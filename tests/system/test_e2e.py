@@ -282,7 +282,7 @@ def test_distinct_ports(server: MakeServer, savefile: Path) -> None:
 
 
 def test_shipped_jail(server: MakeServer, savefile: Path) -> None:
-    """The jail that is shipped bans who scans 15 ports, and not who tries 14."""
+    """The jail that is shipped bans for 15 ports, and not for 14."""
     f2b = server(f"[pflog]\nenabled = true\naction = recorder\nlogpath = {savefile}\n").start()
     append(savefile, scan(CLIENT, range(1, 15), time.time()))
     append(savefile, scan(SCANNER, range(1, 16), time.time()))

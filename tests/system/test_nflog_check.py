@@ -213,7 +213,7 @@ def test_without_permission(tmp_path: Path) -> None:
 def test_listener(
     tmp_path: Path, port: int, program: str, listening: str, mark: Mark, words: str
 ) -> None:
-    """The kernel's list names who listens; where nobody does it is tried."""
+    """The kernel's list names what listens; where nothing does it is tried."""
     if port:
         path = tmp_path / "proc/net/netfilter/nfnetlink_log"
         path.parent.mkdir(parents=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fail2ban.server.failmanager import FailManager
+from fail2ban.server.failmanager import FailManager, FailManagerEmpty
 from fail2ban.server.ipdns import IPAddr
 
 from ..policy.dedup import CLEAN_EVERY
@@ -20,7 +20,13 @@ __all__ = ["Failures"]
 
 
 class Failures(FailManager):  # type: ignore[misc] # fail2ban has no types
-    """The failures of one jail."""
+    """The failures of one jail.
+
+    Attributes:
+        is_waiting: whether a ban may be waiting (``RateLimit``).
+    """
+
+    is_waiting = False
 
     def addFailure(self, ticket: Any, *args: Any, **kwargs: Any) -> int:  # noqa: N802
         """Count a failure; returns how many its source has."""
@@ -36,9 +42,15 @@ class Failures(FailManager):  # type: ignore[misc] # fail2ban has no types
         Sources whose ban waits stay.
         """
         time = _clean_up(time)
-        for ticket in self._waiting():
+        for ticket in self._waiting() if self.is_waiting else ():
             ticket.setTime(max(ticket.getTime(), time))
         super().cleanup(time)
+
+    def toBan(self, fid: Any = None) -> Any:  # noqa: N802
+        """Take a source that reached maxretry; fail2ban's takes another where ``fid`` is gone."""
+        if fid is not None and fid not in self._FailManager__failList:
+            raise FailManagerEmpty
+        return super().toBan(fid)
 
     @property
     def waiting(self) -> int:

@@ -33,17 +33,20 @@ class RateLimit:
         clock: seconds that only go forward.
 
     Attributes:
-        is_waiting: whether a ban may be waiting.
         dropped: how many bans were dropped because too many waited.
     """
 
     def __init__(self, most: int, failures: Failures, clock: Callable[[], float]) -> None:
         self.most = most
-        self.is_waiting = False
         self.dropped = 0
         self._failures = failures
         self._clock = clock
         self._begun: deque[float] = deque(maxlen=most or 1)  # when the last bans began
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a ban may be waiting."""
+        return self._failures.is_waiting
 
     @property
     def has_room(self) -> bool:
@@ -62,13 +65,13 @@ class RateLimit:
             try:
                 ticket = self._failures.toBan(ip)
             except FailManagerEmpty:
-                self.is_waiting = self.is_waiting and ip is not None
+                self._failures.is_waiting = self.is_waiting and ip is not None
                 return
             self._begun.append(self._clock())
             put(ticket)
             if ip is not None:
                 return
-        self.is_waiting = self._failures.waiting > 0
+        self._failures.is_waiting = ip is not None or self._failures.waiting > 0
         if ip is not None and self._failures.size() > MAX_WAITING:
             self._failures.delFailure(ip)
             self.dropped += 1

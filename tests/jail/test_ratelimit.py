@@ -82,3 +82,31 @@ def test_without_a_limit_nothing_waits() -> None:
     world = World(0)
     world.put(*range(5))
     assert world.banned == list(range(5))
+
+
+def test_only_waiting_bans_keep_failures() -> None:
+    """A lower maxretry keeps no source that is short of a new failure; fail2ban forgets it."""
+    world = World(0)
+    world.failures.setMaxRetry(5)
+    world.failures.addFailure(FailTicket(IPAddr("192.0.2.1"), 0.0))
+    world.failures.setMaxRetry(1)
+    world.failures.cleanup(5000.0)
+    assert world.failures.size() == 0
+
+
+def test_a_source_that_is_gone_bans_no_other() -> None:
+    """The observer may ask for a source that was banned meanwhile: no other takes its room."""
+    world = World(1)
+    world.put(1, 2)
+    world.now = 60.0
+    world.limit.ban(IPAddr("192.0.0.1"), world._ban)
+    assert world.banned == [1]
+    assert world.at(61.0) == [2]
+
+
+def test_a_ban_that_waits_costs_no_look_at_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each packet of the sources that wait comes here: ten thousand must not be counted for it."""
+    world = World(1)
+    monkeypatch.setattr(Failures, "_waiting", lambda _: pytest.fail("counted"))
+    world.put(*range(5))
+    assert world.limit.is_waiting

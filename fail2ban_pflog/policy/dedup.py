@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import ip_network
+from threading import Lock
 from typing import Callable, Generic, Optional, TypeVar, Union
 
 from ..pflog.packet import Packet
@@ -65,17 +66,21 @@ class _Source(Generic[_Item]):
         targets: hash of what was counted -> when it was last seen; None while it is ``first``
             alone, last seen at ``last``.
         held: the packets that wait; None: its packets wait no more.
+        held_bytes: size of these.
         counted: when the last packet came that is no repeat.
         last: when it last came, by the packets' times; ``seen``: by the clock.
         tier, size: see ``TieredLRU``.
     """
 
-    __slots__ = ("counted", "first", "held", "last", "seen", "size", "targets", "tier")
+    __slots__ = (
+        "counted", "first", "held", "held_bytes", "last", "seen", "size", "targets", "tier",
+    )  # fmt: skip
 
     def __init__(self, time: float, target: int, held: Optional[list[_Item]], seen: float) -> None:
         self.first = target
         self.targets: Optional[dict[int, float]] = None
         self.held = held
+        self.held_bytes = 0
         self.counted = self.last = time
         self.seen = seen
         self.tier = 0
@@ -149,6 +154,7 @@ class Dedup(Generic[_Item]):
         self._sources: TieredLRU[_Source[_Item]] = TieredLRU(
             _TIERS[-1] + 1, MAX_BYTES, self._forgotten
         )
+        self._lock = Lock()  # of the sources: any thread may ban one
         self._banned: dict[bytes, float] = {}  # source -> until when it is muted, by the clock
 
     def __len__(self) -> int:
@@ -188,7 +194,8 @@ class Dedup(Generic[_Item]):
         # Packets come LATEST_FLUSH and findtime late at most, and a step of the clock.
         latest = LATEST_FLUSH + self._window + CLOCK_STEP
         before = now - self._keep - CLOCK_STEP - latest
-        self._sources.expire(lambda source: source.seen < before)
+        with self._lock:
+            self._sources.expire(lambda source: source.seen < before)
 
     @property
     def merges(self) -> bool:
@@ -223,6 +230,12 @@ class Dedup(Generic[_Item]):
         if self._banned and self._is_muted(source):
             self.muted += count
             return ()
+        with self._lock:
+            return self._take(time, source, target, item, size, count)
+
+    def _take(
+        self, time: float, source: bytes, target: int, item: _Item, size: int, count: int
+    ) -> Sequence[_Item]:
         known = self._sources.get(source)
         if known is not None and time - known.last >= self._keep + CLOCK_STEP:
             self._sources.discard(source)
@@ -244,7 +257,8 @@ class Dedup(Generic[_Item]):
         known = _Source(time, target, [item] if waits else None, self._clock)
         if waits:
             self.waiting += 1
-            known.size += _HELD + size
+            known.held_bytes = _HELD + size
+            known.size += known.held_bytes
         self._sources.add(source, known)
         if waits:
             return ()
@@ -278,28 +292,28 @@ class Dedup(Generic[_Item]):
             if time - known.counted >= self._window + CLEAN_EVERY:  # fail2ban has forgotten them
                 self.waiting -= len(known.held)
                 known.held.clear()
+                known.held_bytes = 0
             known.counted = max(known.counted, time)
             if len(known.held) + 1 < self.hold:
                 known.held.append(item)
+                known.held_bytes += _HELD + size
                 self.waiting += 1
                 passed = ()
             else:
                 self.waiting -= len(known.held)
-                passed, known.held = (*known.held, item), None
+                passed, known.held, known.held_bytes = (*known.held, item), None, 0
         self.passed += bool(passed)
         targets, held = len(known.targets or ()), len(known.held or ())
         tier = _TIERS[min(max(targets, held), len(_TIERS) - 1)]
-        bytes_ = _SOURCE + _TARGET * targets + (_HELD + size) * held
-        self._sources.resize(source, known, tier, bytes_)
+        self._sources.resize(source, known, tier, _SOURCE + _TARGET * targets + known.held_bytes)
         return passed
 
     def near(self, most: int) -> list[tuple[bytes, int]]:
         """Return the sources with the most held packets, and how many; from any thread."""
-        held = [
-            (source, len(known.held))
-            for source, known in self._sources.highest(most * 64)
-            if known.held is not None and len(known.held) > 1
-        ]
+        with self._lock:
+            newest = self._sources.highest(most * 64)
+            counts = [(source, len(known.held or ())) for source, known in newest]
+        held = [each for each in counts if each[1] > 1]
         return sorted(held, key=lambda each: -each[1])[:most]
 
     def banned(self, source: Union[bytes, str], until: float = 0.0) -> None:
@@ -313,7 +327,8 @@ class Dedup(Generic[_Item]):
             ValueError: the text is no address.
         """
         source = self._packed(source)
-        self._sources.discard(source)
+        with self._lock:
+            self._sources.discard(source)
         self._banned.pop(source, None)
         if until > self._clock:
             if len(self._banned) >= self.MAX_BANNED:

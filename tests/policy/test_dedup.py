@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import random
+import threading
 from typing import Any
 
 import pytest
@@ -400,3 +401,33 @@ def test_a_monitor_of_ten_closed_ports_never_counts_fifteen(period: int) -> None
             if distinct.verdict(seconds, syn(port, ONE)) == PASS:
                 count = failures.addFailure(FailTicket(IPAddr(ONE), seconds, []))
                 assert count < 15
+
+
+def test_held_packets_count_by_their_own_size() -> None:
+    """A small packet behind large ones does not make these small."""
+    dedup = module.Dedup[bytes](hold=100)
+    for target, size in enumerate([1400] * 20 + [60]):
+        dedup.take(BEGIN, b"1234", target, b"", size)
+    assert dedup._sources._total > 20 * 1400
+    for target in range(100, 200):
+        dedup.take(BEGIN, b"1234", target, b"", 60)
+    assert (dedup.waiting, dedup._sources._total < 20_000) == (0, True)
+
+
+def test_a_ban_by_another_thread_waits_for_the_packet_in_progress() -> None:
+    """The server and the observer ban, too: sums stay true, and nothing is raised."""
+    dedup, started = module.Dedup[bytes](hold=9), threading.Event()
+    dedup.take(BEGIN, b"1234", 0, b"", 60)
+    other = threading.Thread(target=lambda: (started.set(), dedup.banned(b"1234")))
+    is_new = dedup._is_new
+
+    def slow(*args: Any) -> bool:
+        other.start()
+        started.wait()
+        other.join(0.05)
+        return is_new(*args)
+
+    dedup._is_new = slow  # type: ignore[method-assign]
+    dedup.take(BEGIN, b"1234", 1, b"", 60)
+    other.join()
+    assert (len(dedup), dedup.waiting, dedup._sources._total) == (0, 0, 0)

@@ -97,7 +97,7 @@ class Loop:
                 self.unexpected = ""
             except BaseException as error:  # SystemExit, too: a thread that ends guards nothing
                 self._log_unexpected(error)
-                self._wake.wait(filter_.sleeptime)
+                self._sleep(filter_.sleeptime)
         try:
             filter_.onStop()
         except Exception as error:
@@ -108,7 +108,7 @@ class Loop:
         filter_, inputs = self._filter, self._filter.inputs
         if filter_.idle or filter_.problem or inputs is None:
             self._selfcheck.excuse()
-            self._wake.wait(POLL)
+            self._sleep(POLL)
             return
         busy = filter_.poll(inputs)
         if not self.is_introduced:
@@ -121,6 +121,10 @@ class Loop:
         if not busy:
             inputs.wait(POLL, self._wake.wait)
             self._wake.clear()
+
+    def _sleep(self, seconds: float) -> None:
+        self._wake.wait(seconds)
+        self._wake.clear()
 
     def _log_unexpected(self, error: BaseException) -> None:
         if self.unexpected != repr(error):
@@ -163,18 +167,17 @@ class Loop:
                 self._warn_of_age(now - group.record[0])
                 continue
             try:
-                lines = pipeline.take_group(group, batch.byteorder)
+                if lines := pipeline.take_group(group, batch.byteorder):
+                    due.extend(lines)
+                    self._count_due()
             except BaseException:  # one packet is lost, but none behind it
                 inputs.give_back(batch, number + 1)
                 raise
-            if lines:
-                due.extend(lines)
-                self._count_due()
-                if self._is_interrupted:
-                    # What a stop leaves in ``due`` is never counted: its packet is read again.
-                    left = bool(due) and not self._filter.active
-                    inputs.give_back(batch, number if left else number + 1)
-                    return
+            if lines and self._is_interrupted:
+                # What a stop leaves in ``due`` is never counted: its packet is read again.
+                left = bool(due) and not self._filter.active
+                inputs.give_back(batch, number if left else number + 1)
+                return
 
     def _count_due(self) -> bool:
         """Hand the lines that are due to fail2ban; False where none is."""

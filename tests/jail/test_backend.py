@@ -361,3 +361,23 @@ def test_stop_is_noticed_at_once() -> None:
     filter_.join()
     assert not filter_.is_alive()
     assert time.monotonic() - begin < 1
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_jail_that_does_nothing_sleeps(monkeypatch: Any, broken: bool) -> None:
+    """An idle jail, or one with an error, is woken once for what others read, and not for ever."""
+    filter_ = make(interface="nosuch0")
+    filter_.idle, filter_.sleeptime = not broken, 0.01
+    if broken:
+        monkeypatch.setattr(filter_, "poll", lambda _: 1 / 0)
+    waits: list[bool] = []
+    wake = filter_.loop._wake
+
+    def wait(_: float) -> None:
+        waits.append(wake.is_set())
+        filter_.active = len(waits) < 3
+
+    monkeypatch.setattr(wake, "wait", wait)
+    wake.set()
+    filter_.run()
+    assert waits == [True, False, False]

@@ -334,3 +334,22 @@ def test_status_shows_the_sources_near_a_ban(make: Make) -> None:
     world.packet(15, syn(TWO, 22))
     assert dict(world.filter.status())["Near a ban"] == f"{ONE} (14 of 15)"
     assert world.filter.failManager.size() == 0
+
+
+def test_an_exit_of_a_command_loses_no_packet_behind(make: Make) -> None:
+    """What even fail2ban does not catch costs the line that it happened at, none behind it."""
+    world = make(maxretry=2)
+    count = world.filter.processLineAndAdd
+    exits = [SystemExit()]
+
+    def failing(*line: Any) -> Any:
+        if exits:
+            raise exits.pop()
+        return count(*line)
+
+    world.filter.processLineAndAdd = failing
+    append(world.path, b"".join(record(BEGIN, syn(ONE, port)) for port in (22, 23, 24)))
+    with pytest.raises(SystemExit):
+        world.filter.poll(world.filter.inputs)
+    world.look()
+    assert world.bans == [(0, ONE, 0)]

@@ -86,7 +86,8 @@ class FilterPflog(IgnoreList, SavefileFilter):
             self.stay_idle(repr(error), until_reload=False)
         given = self.options
         classifier = Classifier(given.mode, given.direction, given.prefix4, given.prefix6)
-        dedup = Dedup[Item](given.distinct, self.getFindTime(), source_of=classifier.source)
+        findtime, lock = self.getFindTime(), threading.Lock()  # other threads ban as well
+        dedup = Dedup[Item](given.distinct, findtime, source_of=classifier.source, lock=lock)
         self.pipeline = Pipeline(classifier, dedup)
         self.pipeline.share_memory()
         self.selfcheck = SelfCheck(self.report, given.silence, time.monotonic)

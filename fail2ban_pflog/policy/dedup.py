@@ -17,9 +17,9 @@ which go by ``clock``: no packet's time makes another source be forgotten.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from ipaddress import ip_network
-from threading import Lock
-from typing import Callable, Generic, Optional, TypeVar, Union
+from typing import Any, Callable, Generic, Optional, TypeVar, Union
 
 from ..pflog.packet import Packet
 from .kinds import Count, Kind
@@ -110,9 +110,11 @@ class Dedup(Generic[_Item]):
         window: seconds, the jail's findtime; may be set at any time.
         hold: packets of a source that are held back until there are so many of them; 1: none.
             May be set at any time.
+        source_of: makes the text or address given to ``banned`` what ``take`` is given.
+        lock: held while sources are read or changed, where other threads call ``banned`` or
+            ``near``.
 
     Attributes:
-        source_of: makes the text or address given to ``banned`` what ``take`` is given.
         passed, repeats, muted: how many packets were passed, left out as repeats, or left out
             because their source had just been banned.
         waiting: how many packets are held.
@@ -140,6 +142,7 @@ class Dedup(Generic[_Item]):
         window: float = 300.0,
         hold: int = 1,
         source_of: Callable[[bytes], bytes] = lambda address: address,
+        lock: Optional[AbstractContextManager[Any]] = None,
     ) -> None:
         if what not in WHATS:
             raise ValueError(f"distinct={what}: must be one of {', '.join(WHATS)}")
@@ -154,7 +157,7 @@ class Dedup(Generic[_Item]):
         self._sources: TieredLRU[_Source[_Item]] = TieredLRU(
             _TIERS[-1] + 1, MAX_BYTES, self._forgotten
         )
-        self._lock = Lock()  # of the sources: any thread may ban one
+        self._lock: AbstractContextManager[Any] = lock or nullcontext()
         self._banned: dict[bytes, float] = {}  # source -> until when it is muted, by the clock
 
     def __len__(self) -> int:

@@ -416,7 +416,7 @@ def test_held_packets_count_by_their_own_size() -> None:
 
 def test_a_ban_by_another_thread_waits_for_the_packet_in_progress() -> None:
     """The server and the observer ban, too: sums stay true, and nothing is raised."""
-    dedup, started = module.Dedup[bytes](hold=9), threading.Event()
+    dedup, started = module.Dedup[bytes](hold=9, lock=threading.Lock()), threading.Event()
     dedup.take(BEGIN, b"1234", 0, b"", 60)
     other = threading.Thread(target=lambda: (started.set(), dedup.banned(b"1234")))
     is_new = dedup._is_new

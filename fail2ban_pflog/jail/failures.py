@@ -58,7 +58,7 @@ class Failures(FailManager):  # type: ignore[misc] # fail2ban has no types
         return len(self._waiting())
 
     def forget_waiting(self, ip: Any) -> int:
-        """Forget the waiting sources that are an address or in a network; returns how many.
+        """Forget the waiting sources that are, hold or are in what is given; returns how many.
 
         Args:
             ip: an address or a network, as ``unbanip`` takes it; None: all.
@@ -84,8 +84,10 @@ def _clean_up(time: float) -> float:
 
 
 def _is_in(source: str, ip: Any) -> bool:
-    """Return whether a source is an address, or in a network."""
+    """Return whether a source is an address, in a network, or a network that holds it."""
     if source == str(ip):
         return True
     address, network = IPAddr(source), IPAddr(str(ip))
-    return bool(address.isValid and network.isValid and address.isInNet(network))
+    if not (address.isValid and network.isValid):
+        return False
+    return bool(address.isInNet(network) or network.isInNet(address))

@@ -83,6 +83,14 @@ class IgnoreList(FileFilter):
             return ip
         return network
 
+    def ignores(self, ticket: Any) -> bool:
+        """Return whether a source is ignored, or holds an address that is."""
+        source = ticket.getID()
+        is_network = isinstance(source, IPAddr) and source.isValid and not source.isSingle
+        if is_network and self._holds_ignored(source, source):
+            return True
+        return bool(self.inIgnoreIPList(ticket))
+
     def _holds_ignored(self, network: Any, ip: Any) -> bool:
         if self.ignoreSelf and _any_in(network, (*_own(), *DNSUtils.getSelfIPs())):
             return True

@@ -85,7 +85,7 @@ class RateLimit:
         """
 
         def put(ticket: Any) -> None:
-            if filter_.inIgnoreIPList(ticket):  # the list may have changed meanwhile
+            if filter_.ignores(ticket):  # the list may have changed meanwhile
                 self._begun.pop()
                 return
             ticket.setTime(max(ticket.getTime(), now))

@@ -309,6 +309,18 @@ def test_who_waits_can_be_unbanned_or_ignored(make: Make) -> None:
     assert "bans wait" not in dict(world.filter.status())["Packets"]
 
 
+def test_networks_that_wait_can_be_unbanned_or_ignored(make: Make) -> None:
+    """An address stands for the network that waits and holds it, as of one that is banned."""
+    world = make(hold=1, maxretry=1, brake=1, prefix6=64)
+    for number in range(4):
+        world.packet(1 + number, syn6(f"2001:db8:{number}::7", 22))
+    assert world.jail.actions.removeBannedIP("2001:db8:1::9", ifexists=True) == 1
+    world.filter.addIgnoreIP("2001:db8:2::9")
+    world.to(200)
+    bans = [source for _, source, _ in world.bans]
+    assert bans == ["2001:db8::/64", "2001:db8:3::/64"]
+
+
 def test_a_full_table_is_reported(make: Make) -> None:
     """The status counts what was forgotten, and warns where that may hide a slow scanner."""
     world = make(hold=15)

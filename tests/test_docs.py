@@ -146,6 +146,15 @@ def test_every_document_that_is_named_exists() -> None:
             assert (document.parent / name).exists(), f"{document.name} names {name}"
 
 
+def test_every_file_that_is_named_exists() -> None:
+    """Files of this package that a document names in backticks are there."""
+    places = [REPO / place for place in (".", "fail2ban_pflog", "config", "docs", "tests")]
+    for document in (*REPO.glob("*.md"), *REPO.glob("docs/*.md")):
+        for name in re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|conf))`", document.read_text()):
+            there = any((place / name).exists() for place in places)
+            assert there or name == "server/jail.py", f"{document.name} names {name}"
+
+
 def test_what_check_says_is_said_so() -> None:
     """Each line of check that docs/install.md explains is one that the program says."""
     text = (REPO / "docs/install.md").read_text()

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Callable
 
-from .frames import ACK, LINUX, NMAP, SYSTEMS, WINDOWS, System, ip, tcp, udp
+from .frames import ACK, LINUX, NMAP, SYN, SYSTEMS, WINDOWS, System, ip, tcp, udp
 from .scans import TCP_SERVICES, UDP_SERVICES
 from .scene import TCP, UDP, Scene, Source
 
@@ -23,6 +23,8 @@ WITHIN = 60
 
 PRICED = "evader, priced"
 """Banned as well, but at a price: after more targets, see docs/jails.md."""
+
+NOT_FOUND = "evader, documented as not found"
 
 RESERVED, UNLISTED = range(1, 1024), range(1024, 65536)
 NETWORK = 150
@@ -49,14 +51,17 @@ def few_hops_to_go(scene: Scene) -> None:
         "1 to 30": lambda _: rnd.randrange(1, 31),
         "1 to 4": lambda _: rnd.randrange(1, 5),
         "1 to 30, turning": lambda number: 1 + number % 30,
+        "30 to 1": lambda number: max(1, 30 - number // 4),
         "1 to 30, counting up": lambda number: min(30, 1 + number // 4),
     }
     for name, ttl in hops.items():
         for system in (LINUX, NMAP):
-            for ports in (RESERVED, UNLISTED, TCP_SERVICES):
+            for ports in (RESERVED, UNLISTED, TCP_SERVICES, range(1, 151)):
                 what = f"{system.name} SYN to ports {ports[0]}-{ports[-1]}, {name} hops to go"
-                source = _scanner(scene, what, system)
-                for number, port in enumerate(_ports(scene, ports)):
+                in_order = len(ports) == 150
+                imitated = in_order and "counting up" in name
+                source = _scanner(scene, what, system, NOT_FOUND if imitated else "evader")
+                for number, port in enumerate(ports if in_order else _ports(scene, ports)):
                     source.ttl = ttl(number)
                     source.syn(port)
                     source.pause(0.05)
@@ -176,6 +181,21 @@ def _probe(source: Source, protocol: int, sport: int, port: int, host: int) -> N
     source.pause(0.05)
 
 
+def sweeps_of_several_ports(scene: Scene) -> None:
+    """Sweeps of some ports on no list, and of hosts in several networks."""
+    source = _scanner(scene, "UDP sweep of 5 unknown ports")
+    for host in range(NETWORK):
+        for port in (20001, 30002, 40003, 50004, 60005):
+            _probe(source, UDP, 0, port, host)
+    source = _scanner(
+        scene, "connect() to unknown ports of hosts in 20 networks", kind=PRICED, four=True
+    )
+    for number, port in enumerate(_ports(scene, UNLISTED, 600)):
+        target = f"10.{number % 20}.0.2"
+        source.send(TCP, tcp(source.own_port(), port, SYN, LINUX.syn), target=target)
+        source.pause(0.05)
+
+
 def last_address(scene: Scene) -> None:
     """UDP services of a host whose address ends with 255."""
     source = _scanner(scene, "UDP services of 10.99.0.255", four=True)
@@ -233,5 +253,5 @@ def windows_of_ports(scene: Scene) -> None:
 
 STORIES = (
     few_hops_to_go, equal_ports, as_rpc, chaff, scattered, sweeps_behind_strays, last_address,
-    tiny_fragments, everything, windows_of_ports,
+    sweeps_of_several_ports, tiny_fragments, everything, windows_of_ports,
 )  # fmt: skip

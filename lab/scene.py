@@ -29,6 +29,7 @@ KINDS = {
     "sweep of ACK type": "must be found in aggressive",
     "evader": "must be found within evaders.WITHIN targets",
     "evader, priced": "must be found",
+    "evader, documented as not found": "imitates what is honest, see docs/jails.md",
     "evader of ACK type": "must be found in aggressive",
 }
 

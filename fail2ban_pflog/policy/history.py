@@ -89,6 +89,9 @@ _SOURCE, _ENTRY = 700, 100
 _TIERS = 6
 """Sources with no or one port or host, 2 and 3, 4 to 7, 8 to 15, 16 to 31, and more."""
 
+FEW_TARGETS = 1
+"""Targets of a network that count for nothing: a file-sharing host has as many in many networks."""
+
 MAX_NETWORKS = 64
 """Networks of which a source's targets are counted."""
 
@@ -106,6 +109,9 @@ _CERTAIN = frozenset({kinds.OPENS_ALL, kinds.EXCESS})
 _ANSWERS = frozenset({kinds.LATE_ANSWER, kinds.STRAY_UDP, kinds.CALL_BACK})
 
 _SYN_ACK = 0x12
+
+
+_NONE: tuple[int, ...] = ()
 
 
 class _Trace:
@@ -128,7 +134,17 @@ class _Trace:
     MAX = 1_024
     """Targets remembered; then it begins anew."""
 
-    __slots__ = ("disorder", "hosts", "last", "least", "pairs", "ports", "targets")
+    __slots__ = (
+        "disorder",
+        "highest",
+        "hosts",
+        "last",
+        "least",
+        "lowest",
+        "pairs",
+        "ports",
+        "targets",
+    )
 
     def __init__(self) -> None:
         self.least = LOW_TTL
@@ -139,7 +155,7 @@ class _Trace:
         self.pairs: set[int] = set()
         self.ports: set[int] = set()
         self.targets: set[int] = set()
-        self.last = 0, 0
+        self.last = self.lowest = self.highest = _NONE
         self.disorder = 0
 
     def note(self, packet: Packet) -> None:
@@ -149,13 +165,28 @@ class _Trace:
         self.least = min(self.least, ttl)
         if port not in self.ports:
             self.ports.add(port)
-            before, hops = self.last
-            step, up = port - before, ttl - hops
-            self.disorder += step * up < 0 or abs(step) > self.FLOWS * (1 + abs(up))
-            self.last = port, ttl
+            self._note_order(port, ttl)
         self.hosts.add(host)
         self.targets.add(hash((host, port)))
         self.pairs.add(hash((host, ttl)))
+
+    def _note_order(self, port: int, ttl: int) -> None:
+        """Note whether a new port goes up or down as the hop count does, by few ports a hop."""
+        low, hops_of_low = self.lowest or (port, ttl)
+        high, hops_of_high = self.highest or (port, ttl)
+        before, hops = self.last or (port, ttl)
+        step, up = port - before, ttl - hops
+        self.disorder += (
+            step * up < 0
+            or abs(step) > self.FLOWS * (1 + abs(up))
+            or (port > high and ttl < hops_of_high)
+            or (port < low and ttl > hops_of_low)
+        )
+        self.last = port, ttl
+        if port >= high:
+            self.highest = port, max(ttl, hops_of_high)
+        if port <= low:
+            self.lowest = port, min(ttl, hops_of_low)
 
     def is_traceroute(self, excused: int) -> bool:
         """Return whether all this may be a traceroute's.
@@ -228,7 +259,7 @@ class _Source:
         swept: how many ports were swept over hosts.
         equal: how many ports were equal to their source's.
         hosts: the hosts of each port that was tried on several; further: their number, at least.
-        targets: network -> how many targets were excused there.
+        targets: network -> how many targets were excused there; excused: all but the first few.
         trace: what came with few hops to go.
         lengths: of its segments, where flags are unknown.
         data: whether it sent some.
@@ -237,8 +268,9 @@ class _Source:
     """
 
     __slots__ = (
-        "data", "equal", "further", "hosts", "last", "lengths", "opened", "other", "ports",
-        "reserved", "size", "swept", "targets", "tcp", "tier", "trace",
+        "data", "equal", "excused", "further", "hosts", "last", "lengths", "opened", "other",
+        "ports", "reserved", "size", "swept", "targets", "tcp", "tier",
+        "trace",
     )  # fmt: skip
 
     def __init__(self, last: float) -> None:
@@ -250,6 +282,7 @@ class _Source:
         self.tier = self.further = 0
         self.size = _SOURCE
         self.targets: dict[bytes, int] = {}
+        self.excused = 0
         self.trace: Optional[_Trace] = None
         self.data = False
         self.lengths: tuple[int, ...] = ()
@@ -304,7 +337,9 @@ class _Source:
         network = _network(packet.destination)
         if network not in self.targets and len(self.targets) >= MAX_NETWORKS:
             self.targets.clear()
-        count = self.targets[network] = self.targets.get(network, 0) + 1
+        in_network = self.targets[network] = self.targets.get(network, 0) + 1
+        self.excused += in_network > FEW_TARGETS
+        count = self.excused + FEW_TARGETS
         if self.trace and not self.trace.is_proven:
             count += len(self.trace.targets)
         # Where TCP's flags are unknown it may be a late segment.
@@ -357,8 +392,7 @@ class History:
             if known.trace is None:
                 known.trace = _Trace()
             known.trace.note(packet)
-            excused = max(known.targets.values(), default=0)
-            if found.rank >= Rank.ANY or known.trace.is_traceroute(excused):
+            if found.rank >= Rank.ANY or known.trace.is_traceroute(known.excused):
                 found = kinds.TRACEROUTE
             elif found is plain:
                 found = kinds.NEAR_END if kind is kinds.NEAR_END else plain

@@ -98,15 +98,15 @@ the other, and telephones ports for their media in pairs: a walk up there may be
 
 ALL = 65_536
 
-SWEPT_HOSTS = 12
+SWEPT_HOSTS = 8
 """Hosts on one unknown port, beside few other ports, that make a sweep."""
 
 ANSWERED_HOSTS = 32
 """Hosts that ask a service from the same port."""
 
 MOST_HOSTS = 40
-"""Targets in one network that excuses are good for; a scanner is banned at 15 more.  Behind one
-firewall honest hosts have as many at most: a hub's peers, the data connections of FTP."""
+"""Targets that excuses are good for; a scanner is banned at 15 more.  Behind one firewall honest
+hosts have as many at most: a hub's peers, the data connections of FTP."""
 
 # -- normal: what only a scan sends
 SYN = Kind("SYN", NORMAL, "TCP SYN: opens a connection", asks=NORMAL, opens=True)

@@ -83,8 +83,9 @@ MAX_BYTES = 20 << 20
 
 MEMORY = Memory(MAX_BYTES)
 
-_SOURCE, _ENTRY = 700, 100
-"""Bytes of a source, and of each of its ports and hosts, as measured with Python 3.11."""
+_SOURCE, _ENTRY, _TRACE = 700, 100, 1_200
+"""Bytes of a source, of each of its ports and hosts, and of its traceroute, as measured with Python
+3.11."""
 
 _TIERS = 6
 """Sources with no or one port or host, 2 and 3, 4 to 7, 8 to 15, 16 to 31, and more."""
@@ -419,7 +420,8 @@ class History:
         if trace:
             entries += len(trace.targets) + len(trace.pairs)
         tier = min(max(1, entries).bit_length(), _TIERS) - 1
-        self._sources.resize(source, known, tier, _SOURCE + _ENTRY * entries)
+        size = _SOURCE + _ENTRY * entries + (_TRACE if trace else 0)
+        self._sources.resize(source, known, tier, size)
 
     def _found(self, known: _Source, packet: Packet, kind: Kind) -> Kind:
         port = _port_of(packet)

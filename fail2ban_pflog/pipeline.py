@@ -26,7 +26,7 @@ from .policy import dedup, history
 from .policy.classifier import Classifier
 from .policy.classify import classify
 from .policy.dedup import SPAN, Dedup
-from .policy.kinds import Kind
+from .policy.kinds import QUESTION, Kind
 from .wire.timestamps import Stamps
 
 __all__ = ["EARLIEST", "Group", "Item", "Line", "Pipeline"]
@@ -133,6 +133,8 @@ class Pipeline:
         """
         classifier, merges = self.classifier, self.dedup.merges
         decode, wanted = self.formatters[byteorder].decode, classifier.directions
+        # To a question, and to its answers, it matters from which port a packet comes.
+        by_port = len(classifier.questions) > 0
         groups: list[Group] = []
         latest: dict[bytes, Group] = {}
         ignored: dict[Kind, Group] = {}
@@ -157,7 +159,7 @@ class Pipeline:
                 continue
             source = classifier.source(packet.source)
             before = latest.get(source)
-            by_port = classifier.asks(kind)
+            by_port = by_port or kind is QUESTION
             if before is not None and _is_alike(before, record, packet, kind, by_port):
                 before.last = record
                 before.more += 1

@@ -12,7 +12,7 @@ from fail2ban_pflog.pflog.savefile import Record
 from fail2ban_pflog.pipeline import Item, Line, Pipeline
 from fail2ban_pflog.policy.classifier import Classifier
 from fail2ban_pflog.policy.dedup import Dedup
-from tests.support.packets import ACK, HOST, SYN, echo, segment, tcp, udp
+from tests.support.packets import ACK, HOST, SOURCE, SYN, echo, segment, tcp, udp
 from tests.support.packets import frame as packed
 from tests.support.pflogs import syn
 
@@ -103,3 +103,13 @@ def test_a_group_is_of_one_source_and_target() -> None:
     groups = make("port", "normal", 300.0, "in", 128, 1).group(records, "<")
     assert [1 + group.more for group in groups] == [5, 3, 2, 1, 2, 2]
     assert groups[0].last == records[4]
+
+
+def test_an_answer_hides_no_packet_from_another_port() -> None:
+    """Also where the first question was read at once with what came for it."""
+    asked = udp(700, 20048, HOST, SOURCE, direction=2, action=0)
+    frames = [asked, udp(20048, 700), udp(20050, 700), udp(20050, 700)]
+    pipeline = make("port", "any", 60.0, "in", 128, 1)
+    lines = pipeline.take([(1, number, frame) for number, frame in enumerate(frames)], "<")
+    assert [line.packet.sport for line in lines] == [20050]
+    assert (pipeline.dedup.passed, pipeline.dedup.repeats) == (1, 1)

@@ -87,10 +87,6 @@ class Classifier:
             return kind
         return self.history.refine(time, self.source(packet.source), packet, kind)
 
-    def asks(self, kind: Kind) -> bool:
-        """Return whether it matters from which port a packet of this kind comes."""
-        return kind is QUESTION or len(self.questions) > 0
-
     def counts(self, kind: Kind) -> bool:
         """Return whether the mode counts packets of this kind."""
         return kind.rank <= self.rank

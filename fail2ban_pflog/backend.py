@@ -177,6 +177,7 @@ class FilterPflog(IgnoreList, SavefileFilter):
         Unlike fail2ban's own this removes no files: what was read of them is not counted yet.
         """
         self.loop.stop()
+        self.pipeline.leave_memory()
         if not self.is_alive():  # no thread does it
             self.onStop()
 

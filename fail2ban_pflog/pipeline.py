@@ -119,6 +119,11 @@ class Pipeline:
         dedup.MEMORY.share(self.dedup)
         history.MEMORY.share(self.classifier.history)
 
+    def leave_memory(self) -> None:
+        """Let the other pipelines have what ``share_memory`` got."""
+        dedup.MEMORY.leave(self.dedup)
+        history.MEMORY.leave(self.classifier.history)
+
     @property
     def key(self) -> Hashable:
         """Equal for pipelines whose ``group`` returns the same."""

@@ -132,6 +132,14 @@ class Memory:
     def share(self, table: Any) -> None:
         """Give a table its part: its ``max_bytes``, and that of all others, is set."""
         self._tables.add(table)
+        self._divide()
+
+    def leave(self, table: Any) -> None:
+        """Share a table's part among the others; one that is merely forgotten may stay for long."""
+        self._tables.discard(table)
+        self._divide()
+
+    def _divide(self) -> None:
         tables = list(self._tables)
         for each in tables:
             each.max_bytes = self.size // len(tables)

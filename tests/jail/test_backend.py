@@ -381,3 +381,13 @@ def test_a_jail_that_does_nothing_sleeps(monkeypatch: Any, broken: bool) -> None
     wake.set()
     filter_.run()
     assert waits == [True, False, False]
+
+
+def test_a_jail_that_ends_leaves_its_memory_to_the_others() -> None:
+    """At once: a restart makes the jail anew before the old one's objects are collected."""
+    one, two = make(interface="nosuch0"), make(interface="nosuch0")
+    tables = [one.pipeline.dedup, one.pipeline.classifier.history]
+    before = [table.max_bytes for table in tables]
+    two.stop()
+    two.stop()
+    assert all(table.max_bytes > size for table, size in zip(tables, before))

@@ -206,7 +206,7 @@ class FilterPflog(IgnoreList, SavefileFilter):
         """Take one batch from each input; False when none had any."""
         self._set_hold()
         busy = self.loop.poll(inputs)
-        if self.limit.is_waiting:
+        if self.limit.is_waiting and not self.idle:  # a reload clears the ignore list at first
             self.limit.release(self, MyTime.time() - self.loop.lag)
         self.selfcheck.limited(self.limit.most, self.limit.is_waiting)
         return busy

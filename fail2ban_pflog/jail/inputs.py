@@ -62,8 +62,10 @@ class Interface:
 
     def status(self, count: str) -> str:
         """Return the interface's row of the status."""
-        assert self.listener is not None
-        source, lost = self.listener.source, self.listener.lost
+        listener = self.listener
+        if listener is None:  # the jail's thread has just closed it
+            return f"closed; {count}"
+        source, lost = listener.source, listener.lost
         text = f"{source.state}; {count}, {source.dropped} dropped by the kernel"
         return f"{text}, {lost} dropped because this jail is slow" if lost else text
 

@@ -312,10 +312,16 @@ class Dedup(Generic[_Item]):
         return passed
 
     def near(self, most: int) -> list[tuple[bytes, int]]:
-        """Return the sources with the most held packets, and how many; from any thread."""
+        """Return the sources with the most held packets that still count, and how many.
+
+        May be called from any thread.
+        """
         with self._lock:
             newest = self._sources.highest(most * 64)
-            counts = [(source, len(known.held or ())) for source, known in newest]
+            since = self._clock - self._window - CLEAN_EVERY
+            counts = [
+                (source, len(known.held or ())) for source, known in newest if known.seen > since
+            ]
         held = [each for each in counts if each[1] > 1]
         return sorted(held, key=lambda each: -each[1])[:most]
 

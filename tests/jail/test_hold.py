@@ -309,6 +309,19 @@ def test_who_waits_can_be_unbanned_or_ignored(make: Make) -> None:
     assert "bans wait" not in dict(world.filter.status())["Packets"]
 
 
+def test_a_reload_bans_no_source_that_waits(make: Make) -> None:
+    """A reload clears the ignore list before it fills it again: bans wait for its end."""
+    world = brake(make)
+    world.filter.idle = True
+    MyTime.setTime(BEGIN + 200)
+    world.now = 200
+    world.look()
+    assert len(world.bans) == 1
+    world.filter.idle = False
+    world.look()
+    assert len(world.bans) == 2
+
+
 def test_networks_that_wait_can_be_unbanned_or_ignored(make: Make) -> None:
     """An address stands for the network that waits and holds it, as of one that is banned."""
     world = make(hold=1, maxretry=1, brake=1, prefix6=64)

@@ -12,7 +12,7 @@ from typing import Any, Optional
 
 import pytest
 
-from fail2ban_pflog.jail.inputs import Inputs
+from fail2ban_pflog.jail.inputs import Inputs, Interface
 from fail2ban_pflog.jail.positions import Positions
 from fail2ban_pflog.options import Options, quoted
 from fail2ban_pflog.pipeline import Item, Pipeline
@@ -206,3 +206,11 @@ def test_a_stop_loses_nothing_of_file_and_interface(
 def test_several_interfaces_need_no_quotes(backend: str, expected: Optional[str]) -> None:
     """fail2ban ends a value at a comma; names of interfaces go on behind it."""
     assert quoted(backend) == (expected or backend)
+
+
+def test_status_of_an_interface_that_is_just_closed() -> None:
+    """The jail's thread may close it while the server's asks: nothing is raised."""
+    positions: Any = SimpleNamespace(recall=lambda *_: None)
+    overlap: Any = SimpleNamespace(spans=[])
+    interface = Interface("nosuch0", positions, overlap)
+    assert interface.status("0 packets read") == "closed; 0 packets read"

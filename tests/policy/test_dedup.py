@@ -431,3 +431,15 @@ def test_a_ban_by_another_thread_waits_for_the_packet_in_progress() -> None:
     dedup.take(BEGIN, b"1234", 1, b"", 60)
     other.join()
     assert (len(dedup), dedup.waiting, dedup._sources._total) == (0, 0, 0)
+
+
+def test_near_a_ban_is_no_source_that_was_quiet() -> None:
+    """What was held for longer than findtime counts no more."""
+    dedup = module.Dedup[bytes](window=300.0, hold=9)
+    dedup.clock = 1000.0
+    for target in range(3):
+        dedup.take(BEGIN, b"1234", target, b"")
+    dedup.clock = 1300.0
+    assert dedup.near(3) == [(b"1234", 3)]
+    dedup.clock = 1310.0
+    assert dedup.near(3) == []

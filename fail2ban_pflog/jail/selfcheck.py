@@ -72,7 +72,7 @@ class SelfCheck:
             left_out: how many packets the expression ``bpf`` did not take.
         """
         dedup = pipeline.dedup
-        counts = dedup.passed + dedup.repeats + dedup.muted + dedup.waiting
+        counts = pipeline.read - pipeline.undecodable - sum(pipeline.ignored.values())
         most = max(pipeline.ignored.items(), key=lambda each: each[1], default=None)
         why = f", most of them {most[0].words}" if most else ""
         self._warn_if(

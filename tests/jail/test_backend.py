@@ -19,6 +19,7 @@ from fail2ban.server.mytime import MyTime
 from fail2ban_pflog import backend
 from fail2ban_pflog.backend import FilterPflog, Options, register
 from fail2ban_pflog.errors import PflogError
+from fail2ban_pflog.policy import kinds
 from tests.support.pflogs import record, savefile_header, scan, syn
 
 NOW = 1_780_000_000.0
@@ -391,3 +392,15 @@ def test_a_jail_that_ends_leaves_its_memory_to_the_others() -> None:
     two.stop()
     two.stop()
     assert all(table.max_bytes > size for table, size in zip(tables, before))
+
+
+def test_packets_that_were_held_counted() -> None:
+    """A calm site bans nobody for days: that all held packets were forgotten is no fault."""
+    filter_ = make(interface="nosuch0", silence="0")
+    pipeline, check = filter_.pipeline, filter_.selfcheck
+    pipeline.read, pipeline.ignored = 5000, {kinds.RESET: 4990}
+    check.look(pipeline, 0)
+    assert check.warnings == {}
+    pipeline.ignored[kinds.RESET] = 5000
+    check.look(pipeline, 0)
+    assert "of 5000 packets none counts" in check.warnings["packets"]

@@ -164,12 +164,16 @@ class ActionMonitor:
             self._begin(name, action, method, source)
             epoch = getattr(action, "banEpoch", 0)
             result = None
-            with contextlib.suppress(_UnrepairedError), self._noting(name, did, doing, source):
-                result = original(*args, **kwargs)
-                if method == "consistencyCheck" and not result:
-                    raise _UnrepairedError
-                if getattr(action, "banEpoch", 0) > epoch:  # fail2ban has repaired it
-                    self._put_back()
+            try:
+                with contextlib.suppress(_UnrepairedError), self._noting(name, did, doing, source):
+                    result = original(*args, **kwargs)
+                    if method == "consistencyCheck" and not result:
+                        raise _UnrepairedError
+                    if getattr(action, "banEpoch", 0) > epoch:  # fail2ban has repaired it
+                        self._put_back()
+            finally:
+                if method in ("start", "ban"):
+                    self._started.add(name)
             return result
 
         watched.is_watched = True  # type: ignore[attr-defined]
@@ -185,8 +189,6 @@ class ActionMonitor:
         elif method == "stop":
             self._started.discard(name)
             _mark_started(action)
-        elif method in ("start", "ban"):
-            self._started.add(name)
         if method == "ban":
             self._has_banned = True
             known = [self._failed.get((name, what)) for what in (START, CHECK, VERIFY)]
@@ -283,8 +285,11 @@ class ActionMonitor:
     def _check(self) -> None:
         """Start again what did not start, and ask pf-pflog whether it blocks."""
         has_banned, self._has_banned = self._has_banned, False
+        busy = {name for name, _ in list(self._running)}
+        if busy:  # what runs now may be about to load the rule
+            self._has_banned = self._has_banned or has_banned
         with self._checking:
-            for name in [each for each in self._actions if each in self._started]:
+            for name in [each for each in self._actions if each in self._started - busy]:
                 action = self._actions[name]
                 with contextlib.suppress(Exception):  # it is recorded
                     self._check_one(name, action, has_banned)

@@ -75,6 +75,7 @@ def test_banaction(server: MakeServer, savefile: Path, tmp_path: Path, host: PfS
     assert {"port", "protocol", "chain"} <= properties
     assert "Action failed" not in made.client("status", "pflog")
     assert "ERROR" not in made.output()
+    made.stop()  # while pf still answers
 
 
 def test_text_jail_bans_by_pf_pflog(server: MakeServer, tmp_path: Path) -> None:

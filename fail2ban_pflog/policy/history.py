@@ -79,9 +79,13 @@ MAX_HOSTS = 512
 """Hosts remembered of a port; then it begins anew."""
 
 MAX_BYTES = 20 << 20
-"""Estimated size of the histories of all jails of a server."""
+"""Estimated size of the histories of three jails or fewer."""
 
-MEMORY = Memory(MAX_BYTES)
+LEAST_BYTES = 6 << 20
+"""Of each jail's: with less a thousand busy hosts at once push out one another, and what is not
+remembered of an honest host is not excused."""
+
+MEMORY = Memory(MAX_BYTES, LEAST_BYTES)
 
 _SOURCE, _ENTRY, _TRACE = 700, 100, 1_200
 """Bytes of a source, of each of its ports and hosts, and of its traceroute, as measured with Python

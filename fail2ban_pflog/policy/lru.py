@@ -123,10 +123,12 @@ class Memory:
 
     Args:
         size: the bytes.
+        least: bytes that each table has however many there are: a sweep has hundreds.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, least: int = 0) -> None:
         self.size = size
+        self.least = least
         self._tables: WeakSet[Any] = WeakSet()
 
     def share(self, table: Any) -> None:
@@ -142,4 +144,4 @@ class Memory:
     def _divide(self) -> None:
         tables = list(self._tables)
         for each in tables:
-            each.max_bytes = self.size // len(tables)
+            each.max_bytes = max(self.least, self.size // len(tables))

@@ -135,17 +135,18 @@ def replay(
     return [
         # With prefix6=64 it is the network that is banned.
         each._replace(
-            banned=frozenset(banned.get(each.address, ())) | banned.get(network_of(each), set()),
-            tried=tried.get(each.address, 0),
+            banned=frozenset(banned.get(each.address, ()))
+            | banned.get(network_of(each.address), set()),
+            tried=tried.get(each.address, 0) or tried.get(network_of(each.address), 0),
         )
         for each in sources_of(stem)
     ]
 
 
 def tried_until(capture: Path, times: Mapping[str, float]) -> dict[str, int]:
-    """Count the targets that each source had tried by a time.
+    """Count the targets that each source, or its /64, had tried by a time.
 
-    times: source -> seconds since the epoch.
+    times: source or network -> seconds since the epoch.
     """
     tried: dict[str, set[tuple[bytes, str]]] = {source: set() for source in times}
     for order, records in Captures([str(capture)], print):
@@ -153,15 +154,16 @@ def tried_until(capture: Path, times: Mapping[str, float]) -> dict[str, int]:
         for seconds, micros, frame in records:
             packet = frame[decoder.packet(frame).head.start :]
             source = source_of(packet)
+            if ":" in source and source not in times:
+                source = network_of(source)
             if seconds + micros / 1e6 <= times.get(source, 0.0):
                 tried[source].add((destination_of(packet), target_of(packet)))
     return {source: len(targets) for source, targets in tried.items()}
 
 
-def network_of(source: Source) -> str:
-    """Return the /64 of an IPv6 source, as text; empty for the others."""
-    six = ":" in source.address
-    return str(ip_network(f"{source.address}/64", strict=False)) if six else ""
+def network_of(address: str) -> str:
+    """Return the /64 of an IPv6 address, as text; empty for the others."""
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else ""
 
 
 def sources_of(stem: Path) -> list[Source]:

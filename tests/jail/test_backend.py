@@ -20,6 +20,7 @@ from fail2ban_pflog import backend
 from fail2ban_pflog.backend import FilterPflog, Options, register
 from fail2ban_pflog.errors import PflogError
 from fail2ban_pflog.policy import kinds
+from fail2ban_pflog.policy.history import LEAST_BYTES
 from tests.support.pflogs import record, savefile_header, scan, syn
 
 NOW = 1_780_000_000.0
@@ -391,7 +392,8 @@ def test_a_jail_that_ends_leaves_its_memory_to_the_others() -> None:
     before = [table.max_bytes for table in tables]
     two.stop()
     two.stop()
-    assert all(table.max_bytes > size for table, size in zip(tables, before))
+    assert tables[0].max_bytes > before[0]
+    assert tables[1].max_bytes > before[1] or before[1] == LEAST_BYTES
 
 
 def test_packets_that_were_held_counted() -> None:

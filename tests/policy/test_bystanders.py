@@ -177,7 +177,8 @@ def test_a_server_bans_whom_the_backtest_bans(
     banned = banned_by_server(server(""), DATA / f"{capture}.{form}.pcap", mode)
     by_server = {
         # IPv6 sources are banned with their network.
-        source.address: banned.get(source.address, set()) | banned.get(network_of(source), set())
+        source.address: banned.get(source.address, set())
+        | banned.get(network_of(source.address), set())
         for source in sources
     }
     assert by_server == {source.address: set(source.banned) for source in sources}

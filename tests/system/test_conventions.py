@@ -41,7 +41,7 @@ def text(default: str, **options: object) -> str:
     return f"[DEFAULT]\n{default}\n[pflog]\nenabled = true\n{lines}"
 
 
-def test_banaction(server: MakeServer, savefile: Path, tmp_path: Path, host: PfServer) -> None:
+def test_banaction(host: PfServer, server: MakeServer, savefile: Path, tmp_path: Path) -> None:
     """pf-pflog bans in each jail's own anchor or table, however it is named.
 
     By pflog_action for all jails, by a jail's banaction, by `action` and name= as in older
@@ -82,7 +82,9 @@ def test_text_jail_bans_by_pf_pflog(server: MakeServer, tmp_path: Path) -> None:
     """[pflog-text] has the same action."""
     log = tmp_path / "pflog.log"
     log.touch()
-    made = server(f"[pflog-text]\nenabled = true\nlogpath = {log}\n").start()
+    no_pf = [r"pfctl", r"returned \d+$", r"Failed to st(?:art|op) jail 'pflog-text'"]
+    jail = f"[pflog-text]\nenabled = true\nlogpath = {log}\n"
+    made = server(jail, expected=no_pf).start()
     assert made.ask("get", "pflog-text", "actions") == ["pf-pflog"]
 
 
@@ -91,7 +93,7 @@ def test_text_jail_bans_by_pf_pflog(server: MakeServer, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("action", "has_lines"), [("action_mw", False), ("action_mwl", True)])
 def test_mails(
-    server: MakeServer, savefile: Path, tmp_path: Path, host: PfServer, action: str, has_lines: bool
+    host: PfServer, server: MakeServer, savefile: Path, tmp_path: Path, action: str, has_lines: bool
 ) -> None:
     """`action = %(action_mw)s` in [DEFAULT] bans and mails, for these jails as for all others.
 
@@ -201,7 +203,8 @@ def test_bans_of_an_old_jail_are_carried_over(server: MakeServer, tmp_path: Path
     log = tmp_path / "plain.log"
     log.touch()
     old = f"enabled = true\nfilter = plain\nbackend = polling\nlogpath = {log}\naction =\n"
-    made = server(f"[pf]\n{old}\n{text('', action='recorder')}").start()
+    jails = f"[pf]\n{old}\n{text('', action='recorder')}"
+    made = server(jails, expected=["waiting for pflog0"]).start()
     made.ask("set", "pf", "banip", SCANNER, CLIENT)
     wait_for(lambda: len(made.ask("get", "pf", "banip")) == 2, "the old bans")
     made.client("set", "pflog", "banip", *made.client("get", "pf", "banip").split())

@@ -230,7 +230,7 @@ class FilterPflog(IgnoreList, SavefileFilter):
         if ip is not None:
             dedup = self.pipeline.dedup
             with contextlib.suppress(ValueError):  # a filter's own id that is no address
-                dedup.banned(str(ip), dedup.clock + self.mute)
+                dedup.banned(str(ip), time.monotonic() + self.mute if self.mute else 0.0)
         self.performSvc()
 
     def _unbanned(self, source: str) -> None:
